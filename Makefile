@@ -1,0 +1,88 @@
+# What a newcomer needs, in two commands:  make demo  and  make test.
+# Both make their own virtual environment in .venv and install into it, once; both say what they
+# do. `make help` lists the rest. Needs GNU make and Python 3.11 or newer, nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Options of the demo (make demo ARGS="--out demo-output"), and how many tests run side by side.
+ARGS ?=
+JOBS ?= 2
+
+bin := $(VENV)/bin
+pip := $(bin)/python -m pip install --disable-pip-version-check --quiet
+say = @printf '==> %s\n'
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint types layers tests docs bench clean
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.core  ## simulate a scan and analyse it live: pictures and files, no display needed
+	$(say) 'Running the demo: a simulated burst scan, analysed while it runs'
+	@$(bin)/femto-bluesky demo $(ARGS)
+
+# One check after the other, the quick ones first, whatever -j says: the output stays readable.
+test: $(VENV)/.full  ## run every check and every test, as the continuous integration does
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory layers
+	@$(MAKE) --no-print-directory tests
+	@$(MAKE) --no-print-directory docs
+	$(say) 'Every check and test has passed'
+
+lint: $(VENV)/.full  ## check style and formatting
+	$(say) 'Checking style (ruff check)'
+	@$(bin)/ruff check .
+	$(say) 'Checking formatting (ruff format)'
+	@$(bin)/ruff format --check .
+
+types: $(VENV)/.full  ## check types
+	$(say) 'Checking types (mypy --strict)'
+	@$(bin)/mypy
+
+layers: $(VENV)/.full  ## check that each wing imports only what lies below it
+	$(say) 'Checking the layers of the package (import-linter)'
+	@$(bin)/lint-imports --no-logo
+
+tests: $(VENV)/.full  ## run the tests and the doctests
+	$(say) 'Running tests and doctests (pytest, $(JOBS) at a time)'
+	@$(bin)/python -m pytest -q -n $(JOBS) --benchmark-disable $(ARGS)
+
+docs: $(VENV)/.full  ## build the documentation into build/docs, running its tutorials
+	$(say) 'Building the documentation and running its tutorials (sphinx-build)'
+	@rm -rf docs/reference/generated
+	@$(bin)/python -m sphinx -q -W --keep-going -d build/doctrees -b html docs build/docs
+	$(say) 'Documentation: build/docs/index.html'
+
+bench: $(VENV)/.full  ## measure speed; each figure is a ratio to something measured beside it
+	$(say) 'Measuring (pytest-benchmark)'
+	@$(bin)/python -m pytest -q -p no:xdist --benchmark-only --benchmark-columns=median,iqr,rounds benchmarks $(ARGS)
+
+clean:  ## delete what these commands have made, .venv too
+	$(say) 'Deleting $(VENV), build and caches'
+	@rm -rf $(VENV) build dist *.egg-info docs/reference/generated \
+		.benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps. Each is newer than pyproject.toml once its installation has succeeded.
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no '$(PYTHON)' here. Install Python 3.11\
+	 or newer, or name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "femto_bluesky needs\
+	 Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name a newer one:\
+	 make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	$(say) 'Creating a virtual environment in $(VENV)'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "'$(PYTHON) -m venv' failed. On Debian and\
+	 Ubuntu the package python3-venv brings what it lacks." >&2; exit 1; }
+
+$(VENV)/.core: pyproject.toml | $(VENV)/bin/python
+	$(say) 'Installing femto_bluesky and what it needs into $(VENV) (about a minute the first time)'
+	@$(pip) --editable .
+	@touch $@
+
+$(VENV)/.full: $(VENV)/.core
+	$(say) 'Installing the tools for tests and documentation into $(VENV) (about a minute as well)'
+	@$(pip) --editable '.[test,docs]'
+	@touch $@

@@ -1,0 +1,8 @@
+"""The analyses: what users subscribe to a RunEngine or replay a run into."""
+
+from femto_bluesky.callbacks.accumulation import Accumulation
+from femto_bluesky.callbacks.cmos_cleaning import CmosCleaning
+from femto_bluesky.callbacks.live_analysis import LiveAnalysis
+from femto_bluesky.callbacks.roi_means import RoiMeans
+
+__all__ = ["Accumulation", "CmosCleaning", "LiveAnalysis", "RoiMeans"]

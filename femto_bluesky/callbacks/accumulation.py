@@ -1,0 +1,226 @@
+"""The sum of clean frames, for as long as one likes, across runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Self
+
+import numpy as np
+from pydantic import Field
+
+from femto_bluesky.model.outputs import Output
+from femto_bluesky.model.results import DataGroup, Quantity
+from femto_bluesky.model.shots import DenseFrame, Shot
+from femto_bluesky.model.sums import (
+    AccumulatedImage,
+    FrameSum,
+    Kind,
+    accumulated_image,
+    describe,
+)
+from femto_bluesky.stream.analysis import Analysis, AnalysisSettings, Row
+
+log = logging.getLogger(__name__)
+
+
+class AccumulationSettings(AnalysisSettings):
+    """What is accumulated."""
+
+    detector: str | None = Field(
+        default=None, description="the detector; None: the first one that a run brings"
+    )
+    accumulating: bool = Field(
+        default=True, description="add frames; if not, forward the newest clean frame alone"
+    )
+
+
+class Accumulation(Analysis):
+    """The sum of the clean frames of one detector since the last reset, across runs.
+
+    Sums are exact and cannot wrap. Masked pixels are not added, and how often each pixel was valid
+    is counted. When a run brings frames of another shape, readout region or detector, the sum
+    begins anew and `why_reset` (and the log) says so. When stopped, the sum stays as it is and
+    the newest clean frame is forwarded. `undo_reset` brings a sum back.
+    """
+
+    settings_type = AccumulationSettings
+    settings: AccumulationSettings
+
+    def __init__(self, detector: str | None = None, accumulating: bool = True) -> None:
+        super().__init__(AccumulationSettings(detector=detector, accumulating=accumulating))
+        self.why_reset = ""
+        self._sum: FrameSum | None = None
+        self._before: FrameSum | None = None
+        self._newest: Shot | None = None
+        self._ignored: set[tuple[str, str]] = set()
+        self._run = ""
+
+    # what users call
+
+    def start(self) -> None:
+        """Add frames from now on."""
+        self.configure({"accumulating": True})
+
+    def stop(self) -> None:
+        """Add no frames from now on; the newest one is forwarded, and the sum is kept."""
+        self.configure({"accumulating": False})
+
+    def reset(self) -> None:
+        """Begin the sum anew; `undo_reset` brings the old one back."""
+        self._reset("reset by the user")
+
+    def undo_reset(self) -> None:
+        """Bring back the sum before the last reset; what was added since then is added to it.
+
+        Raises `ValueError` where there was no reset, or the frames since are of another kind.
+        """
+        if self._before is None:
+            raise ValueError("there is no reset to undo: none since the start, or undone already")
+        restored = self._before.copy()
+        if self._sum is not None:
+            restored.merge(self._sum)
+        self._sum, self._before, self.why_reset = restored, None, ""
+
+    # the fold
+
+    def update(self, shot: Shot) -> Shot:
+        """Add the shot's frame, or note it as the newest."""
+        if self._is_followed(shot):
+            if not self.settings.accumulating:
+                self._newest = _newer(self._newest, _copied(shot))
+            else:
+                if self._sum is None:
+                    self._sum = FrameSum(shot)
+                self._sum.add(shot)
+        return shot
+
+    def retract(self, shot: Shot) -> Shot:
+        """Take the shot's frame out of the sum, if it is in it."""
+        for held in (self._sum, self._before):
+            if held is not None and held.kind[0] == shot.detector and held.holds(shot):
+                held.take_out(shot)
+        return shot
+
+    def merge(self, other: Self) -> None:
+        """Add the other's sum. Raises `ValueError` where kinds differ or a shot is in both."""
+        if other._sum is not None:
+            if self._sum is None:
+                self._sum = other._sum.copy()
+            else:
+                self._sum.merge(other._sum)
+        if other._newest is not None:
+            self._newest = _newer(self._newest, other._newest)
+
+    def clear(self) -> None:
+        """Forget all frames; this cannot be undone."""
+        self._sum = self._before = self._newest = None
+        self._ignored.clear()
+        self._run = self.why_reset = ""
+
+    def result(self) -> AccumulatedImage | None:
+        """The sum (when stopped: the newest clean frame), a copy; None when no frame was seen."""
+        if not self.settings.accumulating and self._newest is not None:
+            shown = FrameSum(self._newest)
+            shown.add(self._newest)
+            return accumulated_image(shown, is_sum=False)
+        return None if self._sum is None else accumulated_image(self._sum.copy(), is_sum=True)
+
+    # what it gives out
+
+    def outputs(self, detectors: Sequence[str]) -> list[Output]:
+        """Number of frames, total, hottest pixel and the image, when the run ends."""
+        name = self.settings.detector or next(iter(detectors), "")
+        if name not in detectors:
+            return []
+        return [
+            Output(f"{name}_n_frames", "accumulated", name, "frames in the sum", "integer",
+                   reset_by="user"),
+            Output(f"{name}_total", "accumulated", name, "sum of all valid pixels", units="adu",
+                   reset_by="user"),
+            Output(f"{name}_hottest", "accumulated", name, "the largest pixel of the sum",
+                   units="adu", reset_by="user"),
+            Output(f"{name}_image", "accumulated", name, "the sum of the clean frames",
+                   units="adu", is_image=True, reset_by="user"),
+        ]  # fmt: skip
+
+    def run_rows(self, run: str) -> dict[str, Row]:
+        """The sum as it stands, for the stream `accumulated`."""
+        found = self.result()
+        if found is None:
+            return {}
+        name = found.detector
+        row = {"n_frames": found.n_frames, "total": found.total, "hottest": found.hottest}
+        return {
+            "accumulated": {f"{name}_{key}": value for key, value in row.items()}
+            | {f"{name}_image": found.image}
+        }
+
+    def groups(self) -> list[DataGroup]:
+        """The accumulated image."""
+        found = self.result()
+        if found is None:
+            return []
+        of = f"Sum of {found.n_frames} images" if found.is_sum else "Newest image"
+        rows, columns = found.image.shape
+        attributes: dict[str, str | int | float] = {
+            "n_frames": found.n_frames, "total": found.total, "hottest": found.hottest,
+            "detector": found.detector, "why_reset": self.why_reset,
+        }  # fmt: skip
+        if found.pixel_size_m is not None:
+            attributes["y_pixel_size_m"], attributes["x_pixel_size_m"] = found.pixel_size_m
+        n_valid = found.n_valid
+        return [
+            DataGroup(
+                path=f"accumulated/{found.detector}",
+                title=f"{of}, Total {found.total:.6g}, Hottest {found.hottest:.6g}",
+                signal=Quantity("image", found.image, units="adu", long_name="counts"),
+                axes=(
+                    Quantity("y", np.arange(rows), units="px", long_name="row"),
+                    Quantity("x", np.arange(columns), units="px", long_name="column"),
+                ),
+                columns=() if n_valid is None else (Quantity("n_valid", n_valid),),
+                mask=found.mask,
+                attributes=attributes,
+            )
+        ]
+
+    def _is_followed(self, shot: Shot) -> bool:
+        """Whether the shot is of the detector that is accumulated; begins anew where it must."""
+        if self.settings.detector not in (None, shot.detector):
+            return False
+        kind: Kind = (shot.detector, shot.frame.shape, shot.origin)
+        is_new_run, self._run = shot.run != self._run, shot.run
+        held = self._sum
+        if held is None or held.kind == kind:
+            return True
+        if held.kind[0] != shot.detector and not (is_new_run and shot.run not in held.shots):
+            # a second detector of the same run
+            if (shot.run, shot.detector) not in self._ignored:
+                log.warning(
+                    "%r is not accumulated, %r is; use Accumulation(detector=%r) for it",
+                    shot.detector, held.kind[0], shot.detector,
+                )  # fmt: skip
+            self._ignored.add((shot.run, shot.detector))
+            return False
+        self._reset(f"{describe(held.kind)} were followed by {describe(kind)}")
+        log.warning("the accumulation begins anew: %s", self.why_reset)
+        return True
+
+    def _reset(self, why: str) -> None:
+        if self._sum is not None:
+            self._before, self._sum = self._sum, None
+        self.why_reset = why
+
+
+def _copied(shot: Shot) -> Shot:
+    """The shot with a frame of its own."""
+    mask = None if shot.frame.mask is None else shot.frame.mask.copy()
+    return replace(shot, frame=DenseFrame(np.array(shot.frame.dense()), mask))
+
+
+def _newer(one: Shot | None, other: Shot) -> Shot:
+    if one is None:
+        return other
+    return max(one, other, key=lambda shot: (shot.time, shot.number))

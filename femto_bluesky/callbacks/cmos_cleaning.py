@@ -1,0 +1,122 @@
+"""Clean camera frames: dark level off, and what stays below a threshold counts as nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from femto_bluesky.kernels import cmos
+from femto_bluesky.model.shots import DenseFrame, Shot, ThresholdedFrame
+from femto_bluesky.stream.analysis import Analysis, AnalysisSettings
+
+
+class CmosCleaningSettings(AnalysisSettings):
+    """How camera frames are cleaned."""
+
+    dark_adu: float | None = Field(
+        default=None, ge=0, description="dark level; None: what the table of detectors says"
+    )
+    threshold_adu: float | None = Field(
+        default=None,
+        ge=0,
+        description="less than this above the dark level counts as 0; None: as the table says",
+    )
+    dark_file: Path | None = Field(
+        default=None, description="a .npy image of dark levels, instead of one level for all pixels"
+    )
+    detector: str | None = Field(
+        default=None,
+        description="clean the frames of this detector only; None: of every detector for which a "
+        "dark level is given here or in the table",
+    )
+
+
+class CmosCleaning(Analysis):
+    """Hands on each frame less its dark level, with 0 where the rest is below the threshold.
+
+    A frame of a detector without a dark level (a photon-counting one, an unknown one) is handed on
+    as it is. It keeps nothing of a shot. The dark image must have the frames' shape: `ValueError`.
+    """
+
+    settings_type = CmosCleaningSettings
+    settings: CmosCleaningSettings
+
+    def __init__(
+        self,
+        dark_adu: float | None = None,
+        threshold_adu: float | None = None,
+        dark_file: Path | str | None = None,
+        detector: str | None = None,
+    ) -> None:
+        given = {
+            "dark_adu": dark_adu,
+            "threshold_adu": threshold_adu,
+            "dark_file": dark_file,
+            "detector": detector,
+        }
+        super().__init__(CmosCleaningSettings.model_validate(given))
+        self._dark_images: dict[Path, NDArray[Any]] = {}
+        self._prepared: dict[tuple[Any, ...], tuple[NDArray[Any], Any]] = {}
+
+    def update(self, shot: Shot) -> Shot:
+        """Hand the shot on with its frame cleaned."""
+        frame = shot.frame
+        if not isinstance(frame, DenseFrame) or not self._is_cleaned(shot):
+            return shot
+        dark, threshold = self._for(shot, frame)
+        cleaned = ThresholdedFrame(frame.pixels, dark, threshold, frame.mask)
+        return replace(shot, frame=cleaned)
+
+    def retract(self, shot: Shot) -> Shot:
+        """Hand the shot on cleaned, as `update` does."""
+        return self.update(shot)
+
+    def merge(self, other: Self) -> None:
+        """There is nothing to merge."""
+
+    def clear(self) -> None:
+        """There is nothing to forget."""
+
+    def result(self) -> None:
+        """Cleaning has no result of its own."""
+
+    def _is_cleaned(self, shot: Shot) -> bool:
+        settings = self.settings
+        if settings.detector not in (None, shot.detector):
+            return False
+        return any(
+            level is not None
+            for level in (settings.dark_adu, settings.dark_file, shot.known.dark_adu)
+        )
+
+    def _for(self, shot: Shot, frame: DenseFrame) -> tuple[NDArray[Any], Any]:
+        """Dark rows and threshold in the frame's type, made once for each kind of frame."""
+        settings, dtype = self.settings, frame.dtype
+        dark_adu = shot.known.dark_adu if settings.dark_adu is None else settings.dark_adu
+        threshold = settings.threshold_adu
+        if threshold is None:
+            threshold = shot.known.threshold_adu
+        key = (frame.shape, dtype, settings.dark_file, dark_adu, threshold)
+        if key not in self._prepared:
+            if len(self._prepared) > 16:
+                self._prepared.clear()
+            dark: Any = dark_adu if settings.dark_file is None else self._image(settings.dark_file)
+            rows = cmos.dark_rows(dark, frame.shape, dtype)
+            self._prepared[key] = rows, cmos.in_type(threshold, dtype)
+        return self._prepared[key]
+
+    def _image(self, path: Path) -> NDArray[Any]:
+        if path not in self._dark_images:
+            try:
+                self._dark_images[path] = np.load(path, allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise ValueError(
+                    f"{path}: no readable .npy image of dark levels ({error}); save one with "
+                    "numpy.save, or give dark_adu"
+                ) from error
+        return self._dark_images[path]

@@ -1,0 +1,111 @@
+"""The beamline's pipeline as one callback with one derived run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from numpy.typing import NDArray
+from pydantic import Field
+
+from femto_bluesky.callbacks.accumulation import Accumulation
+from femto_bluesky.callbacks.cmos_cleaning import CmosCleaning, CmosCleaningSettings
+from femto_bluesky.callbacks.roi_means import RoiMeans
+from femto_bluesky.model.detectors import DetectorSettings
+from femto_bluesky.model.rois import Roi
+from femto_bluesky.model.sums import AccumulatedImage
+from femto_bluesky.stream.analysis import AnalysisSettings, Pipeline
+from femto_bluesky.stream.per_detector import PerDetector
+
+
+class LiveAnalysisSettings(AnalysisSettings):
+    """All that can be set of the pipeline."""
+
+    rois: Mapping[str, Roi] = Field(default={}, description="regions of interest by their names")
+    accumulate: bool = Field(
+        default=True, description="add frames to the sum; if not, forward the newest one"
+    )
+    cmos: CmosCleaningSettings = Field(
+        default=CmosCleaningSettings(), description="how camera frames are cleaned"
+    )
+    detectors: Mapping[str, DetectorSettings] = Field(
+        default={}, description="entries beside the table of detectors, by what names begin with"
+    )
+    stream: str = Field(default="primary", description="the event stream that holds the frames")
+
+
+@dataclass(frozen=True, slots=True)
+class LiveResult:
+    """What the pipeline has found: columns of step means, and the sum of each detector."""
+
+    steps: dict[str, NDArray[Any]]
+    accumulated: dict[str, AccumulatedImage]
+
+
+class LiveAnalysis(Pipeline):
+    """Cleans by detector, then makes ROI means and accumulates, for any number of detectors.
+
+    `rois`, `cleaning` and `accumulations` are its parts, to be used on their own from the console:
+    `live.accumulation().reset()`. `directory` is where images of the derived runs are kept; with
+    None, derived runs hold numbers only.
+    """
+
+    settings_type = LiveAnalysisSettings
+    settings: LiveAnalysisSettings
+
+    def __init__(
+        self,
+        rois: Mapping[str, Roi] | None = None,
+        accumulate: bool = True,
+        cmos: CmosCleaningSettings | Mapping[str, Any] | None = None,
+        detectors: Mapping[str, DetectorSettings] | None = None,
+        stream: str = "primary",
+        directory: str | Path | None = None,
+    ) -> None:
+        given = {
+            "rois": dict(rois or {}),
+            "accumulate": accumulate,
+            "cmos": cmos or {},
+            "detectors": dict(detectors or {}),
+            "stream": stream,
+        }
+        settings = LiveAnalysisSettings.model_validate(given)
+        self.cleaning = CmosCleaning(**dict(settings.cmos))
+        self.rois = RoiMeans(settings.rois)
+        self.accumulations = PerDetector(Accumulation(accumulating=settings.accumulate))
+        super().__init__(self.cleaning, self.rois, self.accumulations)
+        self.settings = settings
+        self.read_as(stream=stream, detectors=settings.detectors, directory=directory)
+
+    def accumulation(self, detector: str | None = None) -> Accumulation:
+        """The accumulation of a detector; without a name, that of the only one seen.
+
+        Raises `KeyError` where there is no such detector, or more than one to choose from.
+        """
+        return self.accumulations.get(detector)
+
+    def result(self, run: str | None = None) -> LiveResult:
+        """The step means of a run (the newest), and the sums of all detectors."""
+        return LiveResult(self.rois.result(run), self.accumulations.result())
+
+    def fresh(self) -> Self:
+        """A new pipeline with the settings as they are now, that has seen nothing."""
+        return type(self)(**dict(self.settings))
+
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Change settings; from the next shot on they count, and the derived run says so."""
+        settings = LiveAnalysisSettings.model_validate({**dict(self.settings), **changes})
+        self.rois.configure({"rois": settings.rois})
+        self.cleaning.configure(dict(settings.cmos))
+        self.accumulations.configure({"accumulating": settings.accumulate})
+        self.settings = settings
+
+    def settings_record(self) -> dict[str, Any]:
+        """The settings as they are in the parts, as plain data."""
+        record = self.settings.model_dump(mode="json")
+        record["rois"] = self.rois.settings_record()["rois"]
+        record["cmos"] = self.cleaning.settings_record()
+        record["accumulate"] = self.accumulations.pattern.settings.accumulating
+        return record

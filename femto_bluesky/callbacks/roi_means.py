@@ -1,0 +1,188 @@
+"""The mean of regions of interest, for each shot and for each step of a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from femto_bluesky.model.outputs import Output
+from femto_bluesky.model.results import DataGroup, Quantity
+from femto_bluesky.model.rois import Roi, check_names, slug
+from femto_bluesky.model.shots import Shot
+from femto_bluesky.model.table import Position, ShotTable
+from femto_bluesky.stream.analysis import Analysis, AnalysisSettings, Row
+
+
+class RoiMeansSettings(AnalysisSettings):
+    """Which regions are looked at."""
+
+    rois: Mapping[str, Roi] = Field(default={}, description="regions of interest by their names")
+
+
+class RoiMeans(Analysis):
+    """The mean of named pixel boxes over their valid pixels.
+
+    A shot's mean is of the pixels that are not masked; where none is valid, the mean is missing. A
+    step's mean is the mean of its shots' means, its std their population standard deviation, its
+    sem their std(ddof 1) / sqrt(n). Raises `RoiError` for a region that reaches outside the frame.
+    """
+
+    settings_type = RoiMeansSettings
+    settings: RoiMeansSettings
+
+    def __init__(self, rois: Mapping[str, Roi] | None = None) -> None:
+        super().__init__(RoiMeansSettings(rois=dict(rois or {})))
+        check_names(self.settings.rois)
+        self.table = ShotTable()
+
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Change the regions; rows of shots already seen stay as they are."""
+        check_names(changes.get("rois", {}))
+        super().configure(changes)
+
+    def update(self, shot: Shot) -> Shot:
+        """Note the mean of each region."""
+        means = {}
+        for name, roi in self.settings.rois.items():
+            if roi.is_on(shot.detector):
+                roi.check_inside(shot.frame.shape, name, shot.detector)
+                total, n = shot.frame.sum_and_count(roi)
+                means[f"{shot.detector}_{slug(name)}"] = total / n if n else np.nan
+        self.table.add(shot, means)
+        return shot
+
+    def retract(self, shot: Shot) -> Shot:
+        """Drop the row of the shot."""
+        self.table.drop(shot)
+        return shot
+
+    def merge(self, other: Self) -> None:
+        """Take in the other's rows."""
+        self.table.merge(other.table)
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self.table.clear()
+
+    def result(self, run: str | None = None) -> dict[str, NDArray[Any]]:
+        """The steps of a run (the newest) as columns: motors, n_shots, and those of the regions.
+
+        For each region on each detector: `_mean`, `_std`, `_sem` and `_n` (the shots with a valid
+        pixel in it). float64 columns with NaN for what is missing; motors that read text are text.
+        """
+        run = run or next(reversed(self.table.runs), "")
+        rows: list[Row] = [
+            {**position, "n_shots": self.table.n_shots(run, step)} | self.step_row(run, step)
+            for step, position in self.table.steps(run)
+        ]
+        names = dict.fromkeys(name for row in rows for name in row)
+        return {
+            name: np.array([np.nan if row.get(name) is None else row[name] for row in rows])
+            for name in names
+        }
+
+    def outputs(self, detectors: Sequence[str]) -> list[Output]:
+        """A mean for each shot, and mean, std, sem and n for each step, of each region."""
+        found = []
+        for detector in detectors:
+            for name, roi in self.settings.rois.items():
+                if roi.is_on(detector):
+                    found.extend(_outputs(detector, name, roi))
+        return found
+
+    def shot_row(self, run: str, number: int) -> Row:
+        """The mean of each region in one shot."""
+        return dict(self.table.shot(run, number))
+
+    def step_row(self, run: str, step: int) -> Row:
+        """Mean and spread of each region over one step."""
+        row: Row = {}
+        for column, found in self.table.step(run, step).items():
+            row[f"{column}_mean"], row[f"{column}_std"] = found.mean, found.std
+            row[f"{column}_sem"], row[f"{column}_n"] = found.sem, found.n
+        return row
+
+    def groups(self, run: str | None = None) -> list[DataGroup]:
+        """For each region a curve of the step means, with std as error, and one of the shots."""
+        run = run or next(reversed(self.table.runs), "")
+        steps, rows = self.result(run), self.table.rows(run)
+        columns = [name.removesuffix("_mean") for name in steps if name.endswith("_mean")]
+        x, others = _axis(self.table.steps(run))
+        found = []
+        for column in columns:
+            title = self._title(column)
+            std = np.nan_to_num(steps[f"{column}_std"], nan=0.0)
+            counts = [Quantity(end, steps[f"{column}_{end}"]) for end in ("sem", "n")]
+            found.append(
+                DataGroup(
+                    path=f"step_means/{column}",
+                    title=f"{title}, mean of each step",
+                    signal=Quantity("mean", steps[f"{column}_mean"], long_name=title),
+                    axes=(x,),
+                    errors=std,
+                    errors_name="standard deviation of the shots",
+                    columns=(*counts, Quantity("n_shots", steps["n_shots"]), *others),
+                )
+            )
+            found.append(
+                DataGroup(
+                    path=f"roi_means/{column}",
+                    title=f"{title}, mean of each shot",
+                    signal=Quantity("mean", rows[column], long_name=title),
+                    axes=(Quantity("shot", rows["shot"]),),
+                    columns=(Quantity("step", rows["step"]),),
+                )
+            )
+        return found
+
+    def _title(self, column: str) -> str:
+        """The full name of the region that a column is of, with its detector."""
+        for name in self.settings.rois:
+            if column.endswith(f"_{slug(name)}"):
+                return f"{name} on {column.removesuffix(f'_{slug(name)}')}"
+        return column
+
+
+def _outputs(detector: str, name: str, roi: Roi) -> list[Output]:
+    column = f"{detector}_{slug(name)}"
+    text = f"mean of {name} (x {roi.x0}..{roi.x1}, y {roi.y0}..{roi.y1})"
+    return [
+        Output(column, "shots", detector, f"{text}, one shot", roi=name),
+        Output(
+            f"{column}_mean", "primary", detector, f"{text}, mean of the step's shots",
+            hinted=True, roi=name,
+        ),
+        Output(
+            f"{column}_std", "primary", detector, f"{text}, population standard deviation of the "
+            "step's shots", roi=name,
+        ),
+        Output(
+            f"{column}_sem", "primary", detector, f"{text}, standard error std(ddof=1)/sqrt(n)",
+            roi=name,
+        ),
+        Output(
+            f"{column}_n", "primary", detector, f"shots with a valid pixel in {name}", "integer",
+            roi=name,
+        ),
+    ]  # fmt: skip
+
+
+def _axis(steps: list[tuple[int, Position]]) -> tuple[Quantity, list[Quantity]]:
+    """What step means are drawn against, and the motors that are not the axis.
+
+    The axis is the motor that is scanned; where there are several, or it reads text, the number of
+    the step.
+    """
+    names = dict.fromkeys(name for _, position in steps for name in position)
+    motors = []
+    for name in names:
+        values = [position.get(name, np.nan) for _, position in steps]
+        if all(isinstance(value, int | float) for value in values):
+            motors.append(Quantity(name, np.array(values, np.float64)))
+    if len(names) == 1 and motors:
+        return motors[0], []
+    return Quantity("step", np.array([number for number, _ in steps])), motors

@@ -1,0 +1,1 @@
+"""The beamline's devices, simulated ones among them."""

@@ -1,0 +1,1 @@
+"""What is written: results in HDF5/NeXus, pictures. Nothing that exists is ever overwritten."""

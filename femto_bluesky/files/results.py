@@ -1,0 +1,393 @@
+"""Results as an HDF5/NeXus file that opens with a plot, and file names that overwrite nothing.
+
+Layout of the file, after the NeXus base classes NXroot, NXentry, NXdata and NXprocess
+(https://manual.nexusformat.org/classes/base_classes/index.html)::
+
+    /                       NXroot        default = "entry"
+    /entry                  NXentry       title, times, identifier, default = first group with data
+    /entry/process          NXprocess     program, version, the raw run's uid, settings as JSON
+    /entry/start_document   NXnote        the derived run's start document as JSON
+    /entry/<path>           NXdata        one for each group; on the way to it, NXcollection
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import json
+import logging
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from femto_bluesky.model.results import DataGroup, DataGroupError, Quantity
+
+logger = logging.getLogger(__name__)
+
+# Every HDF5 reader has these two filters, in a browser and in Matlab too. bitshuffle is ten times
+# faster, but a reader needs a plugin for it, and an image is written once a run.
+_COMPRESSION = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
+_CHUNK_BYTES = 1 << 20
+_KEPT_FOR_NEXUS = frozenset({"NX_class", "axes", "auxiliary_signals", "default", "signal", "title"})
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+
+
+class OutputExistsError(FileExistsError):
+    """A file that is to be written exists; the message says which and what to do."""
+
+
+class OutputError(OSError):
+    """A file that cannot be written; the message says why and what to do."""
+
+
+def write_results(
+    path: str | Path,
+    groups: Sequence[DataGroup],
+    *,
+    title: str,
+    start: Mapping[str, Any],
+    stop: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the groups into a new NeXus file at `path`, each at ``/entry/<its path>``.
+
+    `start` is the derived run's start document (uid, time, original_run_uid, scan_id, analysis
+    {name, version, settings}); every part of it may be missing. `stop` is its stop document, for
+    the time of the end. The first group that holds data is the file's default plot.
+
+    NaN in a signal means "no value". Errors that are NaN, infinite or negative are written as 0,
+    because viewers refuse them or draw them upside down. Text on an axis is kept, and the
+    curve is plotted against its index. Images are compressed with shuffle and gzip.
+
+    The file appears under its name when it is complete. Raises `OutputExistsError` where the name
+    is taken, `OutputError` where nothing can be written, `DataGroupError` for groups that do not
+    fit together.
+    """
+    for group in groups:
+        group.check()
+    _check_paths(groups)
+    with new_file(path) as part, h5py.File(part, "w") as file:
+        file.attrs["NX_class"] = "NXroot"
+        file.attrs["default"] = "entry"
+        file.attrs["file_name"] = Path(path).name
+        file.attrs["creator"] = "femto_bluesky"
+        file.attrs["creator_version"] = package_version()
+        file.attrs["h5py_version"] = h5py.version.version
+        file.attrs["HDF5_Version"] = h5py.version.hdf5_version
+        entry = _nexus_group(file, "entry", "NXentry")
+        _write_provenance(entry, title, start, stop)
+        for group in groups:
+            _write_group(entry, group)
+        _set_defaults(entry, groups)
+
+
+def new_path(directory: str | Path, stem: str, suffix: str, *, reserve: bool = False) -> Path:
+    """The first free name of ``stem.suffix``, ``stem_2.suffix``, ``stem_3.suffix`` ...
+
+    Where the plain name is taken, the log says which name is used instead. With `reserve` an empty
+    file is created under the name in the same step, so that no other process can get it: for files
+    that grow while a run goes on. Without, the name may be taken in the meantime; the writers of
+    this package then raise `OutputExistsError`.
+
+    Raises `OutputError` where the folder is missing or not writable, or `stem` is not a file name.
+    """
+    directory = Path(directory)
+    if stem in {"", ".", ".."} or any(sign in stem for sign in "/\\\0"):
+        raise OutputError(
+            f"{stem!r} cannot be the name of a file; give one without slashes, such as 'scan_12'"
+        )
+    suffix = suffix if suffix.startswith(".") or not suffix else f".{suffix}"
+    _check_folder(directory)
+    number = 1
+    while True:
+        path = directory / (f"{stem}_{number}{suffix}" if number > 1 else f"{stem}{suffix}")
+        if not os.path.lexists(path) and (not reserve or _create(path)):
+            break
+        number += 1
+    if number > 1:
+        logger.warning("%s exists already and is kept; writing %s instead", f"{stem}{suffix}", path)
+    return path
+
+
+@contextmanager
+def new_file(path: str | Path) -> Iterator[Path]:
+    """Give a temporary file beside `path`; on leaving, make it appear as `path`, complete.
+
+    The content is on the disk before the name appears, and a name that exists is never replaced,
+    not even one that another process made in the meantime. When the body raises, nothing is left.
+    Raises `OutputExistsError` or `OutputError`, before the body is run where that can be known.
+    """
+    path = Path(path)
+    _check_folder(path.parent)
+    if os.path.lexists(path):
+        raise _exists(path)
+    # Hidden and short, so that a name near the limit of 255 bytes still works.
+    part = path.parent / f".{secrets.token_hex(8)}.part"
+    _create(part)
+    try:
+        yield part
+        _sync(part)
+        _publish(part, path)
+    except BaseException as error:
+        error.add_note(f"nothing was written to {path}")
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def package_version() -> str:
+    """The version of the installed package, or "unknown" where it runs without installation."""
+    try:
+        return importlib.metadata.version("femto-bluesky")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _exists(path: Path) -> OutputExistsError:
+    return OutputExistsError(
+        f"{path} exists already, and nothing is overwritten; move it away, or choose another name "
+        "(new_path finds a free one)"
+    )
+
+
+def _check_folder(directory: Path) -> None:
+    if not directory.exists():
+        raise OutputError(f"the folder {directory} does not exist; create it, or choose another")
+    if not directory.is_dir():
+        raise OutputError(f"{directory} is a file, but a folder is needed to write in")
+
+
+def _create(path: Path) -> bool:
+    """Create an empty file. False where the name is taken."""
+    try:
+        # Not tempfile.mkstemp: its files can be read by their owner only, whatever the umask.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise OutputError(
+            f"cannot create {path}: {error.strerror}; choose a folder where you may write, and a "
+            "name that the disk accepts"
+        ) from error
+    return True
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync a folder. The file itself must be safe.
+        if not path.is_dir() or error.errno not in {errno.EINVAL, errno.EBADF, errno.ENOTSUP}:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _publish(part: Path, path: Path) -> None:
+    """Give the file its name, unless the name is taken."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # No hard links on this file system: take the name first, then put the content there.
+        if not _create(path):
+            raise _exists(path) from None
+        part.replace(path)
+
+
+# --- The parts of the file --------------------------------------------------------------------
+
+
+def _check_paths(groups: Sequence[DataGroup]) -> None:
+    """Raise unless every group has a place of its own."""
+    taken: list[str] = []
+    for group in groups:
+        parts = group.path.split("/")
+        if any(part.strip() in {"", ".", ".."} or "\0" in part for part in parts):
+            raise DataGroupError(
+                f"the result {group.path!r} cannot stand in a file: give it a path of names with "
+                "single slashes between them, such as 'step_means/ROI_2'"
+            )
+        if parts[0] in {"process", "start_document", "title"}:
+            raise DataGroupError(
+                f"the result {group.path!r}: {parts[0]!r} is kept for NeXus; rename the result"
+            )
+        for other in taken:
+            if f"{group.path}/".startswith(f"{other}/") or other.startswith(f"{group.path}/"):
+                raise DataGroupError(
+                    f"the results {other!r} and {group.path!r} need the same place in the file; "
+                    "give them paths of which none leads through the other"
+                )
+        for name in group.attributes:
+            if name in _KEPT_FOR_NEXUS or name.endswith("_indices"):
+                raise DataGroupError(
+                    f"the result {group.path!r}: the attribute {name!r} is kept for NeXus; rename "
+                    "it"
+                )
+        taken.append(group.path)
+
+
+def _nexus_group(parent: h5py.Group, name: str, nexus_class: str) -> h5py.Group:
+    group = parent.create_group(name)
+    group.attrs["NX_class"] = nexus_class
+    return group
+
+
+def _json(value: Any) -> str:
+    """JSON of a document; arrays become lists, and what JSON does not know its text."""
+    return json.dumps(
+        value,
+        ensure_ascii=False,
+        default=lambda item: item.tolist() if hasattr(item, "tolist") else str(item),
+    )
+
+
+def _write_note(parent: h5py.Group, name: str, description: str, value: Any) -> None:
+    note = _nexus_group(parent, name, "NXnote")
+    note["type"] = "application/json"
+    note["description"] = description
+    note["data"] = _json(value)
+
+
+def _write_provenance(
+    entry: h5py.Group, title: str, start: Mapping[str, Any], stop: Mapping[str, Any] | None
+) -> None:
+    analysis = start.get("analysis") or {}
+    version = str(analysis.get("version") or package_version())
+    entry["title"] = title
+    entry["program_name"] = "femto_bluesky"
+    entry["program_name"].attrs["version"] = version
+    for name, document in (("start_time", start), ("end_time", stop or {})):
+        if "time" in document:
+            entry[name] = datetime.fromtimestamp(float(document["time"]), UTC).isoformat()
+    if "uid" in start:
+        entry["entry_identifier"] = str(start["uid"])
+    if "scan_id" in start:
+        entry["scan_id"] = start["scan_id"]
+
+    process = _nexus_group(entry, "process", "NXprocess")
+    process["program"] = "femto_bluesky"
+    process["version"] = version
+    process["sequence_index"] = 1
+    if "name" in analysis:
+        process["analysis"] = str(analysis["name"])
+    if "original_run_uid" in start:
+        process["original_run_uid"] = str(start["original_run_uid"])
+    _write_note(process, "settings", "settings of the analysis", analysis.get("settings") or {})
+    _write_note(entry, "start_document", "start document of the derived run", dict(start))
+
+
+def _write_group(entry: h5py.Group, group: DataGroup) -> None:
+    parent = entry
+    *above, name = group.path.split("/")
+    for step in above:
+        if step not in parent:
+            _nexus_group(parent, step, "NXcollection")
+        parent = parent[step]
+    data = _nexus_group(parent, name, "NXdata")
+    data.attrs.update(group.attributes)
+    data["title"] = group.title
+
+    names = _Names(data)
+    signal = names.new(group.signal.name, also="_errors")
+    data.attrs["signal"] = signal
+    dataset = _write_quantity(data, signal, group.signal)
+    is_image = group.signal.values.ndim == 2
+    dataset.attrs["interpretation"] = "image" if is_image else "spectrum"
+    if group.errors is not None:
+        errors = np.asarray(group.errors, dtype=float)
+        errors = np.where(np.isfinite(errors) & (errors > 0), errors, 0.0)
+        _write_quantity(
+            data,
+            f"{signal}_errors",
+            Quantity("errors", errors, group.signal.units, group.errors_name),
+        )
+    axes = []
+    for dimension, axis in enumerate(group.axes or _pixel_axes(group.signal.values.shape)):
+        values = np.asarray(axis.values)
+        shown = names.new(axis.name)
+        if values.dtype.kind not in "biuf":
+            # Viewers plot numbers only. The text stays beside the curve.
+            _write_quantity(data, shown, axis)
+            shown = names.new(f"{shown}_index")
+            axis = Quantity(shown, np.arange(len(values)), long_name=f"{axis.label} (index)")
+        _write_quantity(data, shown, axis)
+        data.attrs[f"{shown}_indices"] = dimension
+        axes.append(shown)
+    data.attrs["axes"] = axes
+    for column in group.columns:
+        _write_quantity(data, names.new(column.name), column)
+    if group.mask is not None:
+        mask = Quantity("mask", group.mask.astype(np.uint8), long_name="1 where there is no data")
+        _write_quantity(data, "mask", mask)
+    if group.rois:
+        data["rois"] = _json({key: roi.model_dump() for key, roi in group.rois.items()})
+    if is_image:
+        # Among thousands of counts in one pixel, single photons are only seen on a log scale.
+        data.attrs["SILX_style"] = _json({"signal_scale_type": "log"})
+
+
+class _Names:
+    """Dataset names that are free in a group: no slash, and no name that viewers understand."""
+
+    def __init__(self, group: h5py.Group) -> None:
+        self._group = group
+        self._taken = {"title", "errors", "mask", "rois"}
+
+    def new(self, wanted: str, also: str = "") -> str:
+        """A name like `wanted`, reserved together with the name that `also` is appended to."""
+        base = wanted.replace("/", "_").replace("\0", "_").strip(". ") or "values"
+        name, number = base, 2
+        while name in self._taken:
+            name, number = f"{base}_{number}", number + 1
+        self._taken |= {name, name + also}
+        return name
+
+
+def _pixel_axes(shape: tuple[int, ...]) -> tuple[Quantity, ...]:
+    return tuple(
+        Quantity(name, np.arange(size, dtype=np.int32), "px")
+        for name, size in zip("yx", shape, strict=True)
+    )
+
+
+def _write_quantity(group: h5py.Group, name: str, quantity: Quantity) -> h5py.Dataset:
+    values = np.asarray(quantity.values)
+    options: dict[str, Any] = {}
+    if values.dtype.kind == "b":
+        values = values.astype(np.uint8)
+    elif values.dtype.kind not in "iuf":
+        values = np.array([str(value) for value in values.ravel()], dtype=object)
+        values = values.reshape(np.shape(quantity.values))
+        options["dtype"] = h5py.string_dtype()
+    if values.ndim == 2 and values.size:
+        rows = max(1, _CHUNK_BYTES // (values.shape[1] * values.dtype.itemsize))
+        options |= {"chunks": (min(rows, values.shape[0]), values.shape[1]), **_COMPRESSION}
+    dataset = group.create_dataset(name, data=values, **options)
+    if quantity.units:
+        dataset.attrs["units"] = quantity.units
+    # Viewers show the long name as it is, without the units beside it.
+    dataset.attrs["long_name"] = quantity.label
+    return dataset
+
+
+def _set_defaults(entry: h5py.Group, groups: Sequence[DataGroup]) -> None:
+    """Lead from the entry, and from every collection, to the first group in it with data."""
+    for group in sorted(groups, key=lambda item: item.signal.values.size == 0):
+        parent = entry
+        for step in group.path.split("/"):
+            if "default" not in parent.attrs:
+                parent.attrs["default"] = step
+            parent = parent[step]

@@ -1,0 +1,62 @@
+"""What is known of each detector: its kind, pixel, mask and default cleaning, in one table.
+
+Figures: the beamline's settings; pixel sizes from the makers' data sheets (Dectris Pilatus 172 um;
+Andor Zyla 6.5 um, Balor 12 um).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DetectorSettings(BaseModel):
+    """How the frames of one detector are read and cleaned."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pixel_size_m: tuple[float, float] | None = Field(
+        default=None, description="height and width of a pixel in metres; None: as the run says"
+    )
+    mask_negative: bool = Field(
+        default=False, description="pixels below 0 are flags (gap, dead), not data"
+    )
+    mask_file: Path | None = Field(
+        default=None, description="a .npy image, not 0 where a pixel carries no data"
+    )
+    dark_adu: float | None = Field(
+        default=None, description="dark level; None: frames are used as they are", ge=0
+    )
+    threshold_adu: float = Field(
+        default=0.0, description="what is less than this above the dark level counts as 0", ge=0
+    )
+
+
+DETECTORS: Mapping[str, DetectorSettings] = {
+    "pilatus": DetectorSettings(pixel_size_m=(172e-6, 172e-6), mask_negative=True),
+    "andor3_zyla10": DetectorSettings(
+        pixel_size_m=(6.5e-6, 6.5e-6), dark_adu=100, threshold_adu=12
+    ),
+    "andor3_zyla12": DetectorSettings(
+        pixel_size_m=(6.5e-6, 6.5e-6), dark_adu=100, threshold_adu=12
+    ),
+    "andor3_balor": DetectorSettings(pixel_size_m=(12e-6, 12e-6), dark_adu=100, threshold_adu=10),
+}
+"""The defaults, by what a detector's name in the documents begins with."""
+
+
+def settings_of(
+    detector: str, known: Mapping[str, DetectorSettings] = DETECTORS
+) -> DetectorSettings:
+    """The settings of a detector by its name; the longest entry that the name begins with wins.
+
+    A detector that the table does not know is analysed as it is: dense, no dark level, no mask
+    but NaN.
+
+    >>> settings_of("pilatus2").mask_negative, settings_of("my_camera").mask_negative
+    (True, False)
+    """
+    names = [name for name in known if detector.startswith(name)]
+    return known[max(names, key=len)] if names else DetectorSettings()

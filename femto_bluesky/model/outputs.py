@@ -1,0 +1,28 @@
+"""What an analysis gives out, declared: the data keys of its derived run are made from this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One named value in a stream of the derived run.
+
+    `stream` says of what it is: "shots" of one shot, "primary" of one step, any other of the whole
+    run so far (one event when the run ends). `reset_by` says whether a new run begins it anew.
+    `detector` names the object that it stands under; `roi` the full name of a region. An image is
+    kept in a file, not in documents. `hinted` outputs are plotted and tabled by BestEffortCallback.
+    """
+
+    name: str
+    stream: str
+    detector: str
+    description: str
+    dtype: Literal["number", "integer"] = "number"
+    units: str = ""
+    is_image: bool = False
+    reset_by: Literal["run", "user"] = "run"
+    hinted: bool = False
+    roi: str = ""

@@ -1,0 +1,175 @@
+"""Exact sums of frames."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from femto_bluesky.kernels import images
+from femto_bluesky.model.shots import Mask, Shot
+
+Kind = tuple[str, tuple[int, int], tuple[int, int]]
+"""Detector, frame shape and origin of the readout region: frames of one kind can be added."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AccumulatedImage:
+    """A sum of clean frames, or the newest clean frame where the accumulation is stopped.
+
+    `image` (rows, columns) is uint32 or uint64 for unsigned frames, int64 for signed ones and
+    float64 for the rest; masked pixels are 0. `n_valid` is how many frames each pixel was valid
+    in, or None where that is `n_frames` for all that are not masked. `mask` is True where a pixel
+    was valid in no frame. `pixel_size_m` is height and width, None where it is not known.
+    """
+
+    image: NDArray[Any]
+    mask: Mask
+    n_frames: int
+    n_valid: NDArray[np.uint32] | None
+    pixel_size_m: tuple[float, float] | None
+    detector: str
+    is_sum: bool
+    n_frames_of_run: Mapping[str, int]
+
+    @property
+    def total(self) -> float:
+        """The sum over all valid pixels."""
+        return float(self.image.sum())
+
+    @property
+    def hottest(self) -> float:
+        """The largest pixel."""
+        return float(self.image.max(initial=0))
+
+
+def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type in which frames of a dtype are summed exactly.
+
+    Small unsigned integers begin in uint32, which is faster, and go on in uint64 before it could
+    wrap. float32 frames are exact in float64 as long as the dynamic range of the sum fits 53 bits.
+    """
+    if dtype.kind in "ub":
+        return np.dtype(np.uint32 if dtype.itemsize <= 2 else np.uint64)
+    return np.dtype(np.int64 if dtype.kind == "i" else np.float64)
+
+
+MAX_UINT32_FRAMES = np.iinfo(np.uint32).max // np.iinfo(np.uint16).max
+"""So many frames of 16 bits fit a sum of 32 bits whatever their pixels hold."""
+
+
+class FrameSum:
+    """A running sum of frames of one kind, and of which shots it is."""
+
+    def __init__(self, shot: Shot) -> None:
+        self.kind: Kind = (shot.detector, shot.frame.shape, shot.origin)
+        self.pixel_size_m = shot.pixel_size_m
+        self.total = np.zeros(shot.frame.shape, sum_dtype(shot.frame.dtype))
+        self.masked: NDArray[np.uint32] | None = None
+        self.shots: dict[str, bytearray] = {}
+        self.n_frames = 0
+
+    def holds(self, shot: Shot) -> bool:
+        """Whether this shot is in the sum."""
+        seen = self.shots.get(shot.run, b"")
+        return shot.number < len(seen) and bool(seen[shot.number])
+
+    def add(self, shot: Shot) -> None:
+        """Add the frame of a shot of this kind."""
+        frame = shot.frame
+        self._make_room(sum_dtype(frame.dtype), 1)
+        frame.add_to(self.total)
+        if frame.mask is not None:
+            if self.masked is None:
+                self.masked = np.zeros(frame.shape, np.uint32)
+            images.add(frame.mask, self.masked)
+        self._note(shot, 1)
+
+    def take_out(self, shot: Shot) -> None:
+        """Undo `add`: exact, for the sum is."""
+        one = FrameSum(shot)
+        one.add(shot)
+        self.total -= one.total.astype(self.total.dtype)
+        if one.masked is not None and self.masked is not None:
+            self.masked -= one.masked
+        self._note(shot, 0)
+
+    def merge(self, other: FrameSum) -> None:
+        """Add another sum. Raises `ValueError` where kinds differ or a shot is in both."""
+        if other.kind != self.kind:
+            raise ValueError(
+                f"sums of {describe(self.kind)} and of {describe(other.kind)} cannot be merged; "
+                "accumulate each on its own"
+            )
+        for run, theirs in other.shots.items():
+            mine = self.shots.setdefault(run, bytearray())
+            mine.extend(bytes(max(0, len(theirs) - len(mine))))
+            both = [n for n, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a and b]
+            if both:
+                raise ValueError(
+                    f"shot {both[0]} of run {run} ({len(both)} shots in all) is in both sums that "
+                    "are to be merged; cut the run into parts that do not overlap"
+                )
+            for number, seen in enumerate(theirs):
+                mine[number] |= seen
+        self._make_room(other.total.dtype, other.n_frames)
+        self.total += other.total
+        self.n_frames += other.n_frames
+        if other.masked is not None:
+            mine_masked = np.uint32(0) if self.masked is None else self.masked
+            self.masked = other.masked + mine_masked
+
+    def copy(self) -> FrameSum:
+        """A sum that shares no memory with this one."""
+        return copy.deepcopy(self)
+
+    def _make_room(self, dtype: np.dtype[Any], n_frames: int) -> None:
+        """Widen the sum before it could wrap, or for frames of another kind of number."""
+        wanted = np.promote_types(self.total.dtype, dtype)
+        if wanted == np.uint32 and self.n_frames + n_frames > MAX_UINT32_FRAMES:
+            wanted = np.dtype(np.uint64)
+        if wanted != self.total.dtype:
+            self.total = self.total.astype(wanted)
+
+    def _note(self, shot: Shot, seen: int) -> None:
+        numbers = self.shots.setdefault(shot.run, bytearray())
+        numbers.extend(bytes(max(0, shot.number + 1 - len(numbers))))
+        numbers[shot.number] = seen
+        self.n_frames += 1 if seen else -1
+
+
+def describe(kind: Kind) -> str:
+    """A kind of frames in words.
+
+    >>> describe(("zyla", (2160, 2560), (0, 0)))
+    "2160x2560 frames of 'zyla'"
+    """
+    detector, (rows, columns), origin = kind
+    place = f" from row {origin[0]}, column {origin[1]}" if origin != (0, 0) else ""
+    return f"{rows}x{columns} frames of {detector!r}{place}"
+
+
+def accumulated_image(held: FrameSum, *, is_sum: bool) -> AccumulatedImage:
+    """A sum as it is shown; it shares the memory of the sum."""
+    n_frames = held.n_frames
+    if held.masked is None:
+        mask, n_valid = np.zeros(held.total.shape, np.bool_), None
+    else:
+        mask = held.masked == n_frames
+        n_valid = (n_frames - held.masked).astype(np.uint32)
+        if np.array_equal(mask, held.masked > 0):
+            n_valid = None
+    return AccumulatedImage(
+        image=held.total,
+        mask=mask,
+        n_frames=n_frames,
+        n_valid=n_valid,
+        pixel_size_m=held.pixel_size_m,
+        detector=held.kind[0],
+        is_sum=is_sum,
+        n_frames_of_run={run: sum(seen) for run, seen in held.shots.items() if sum(seen)},
+    )

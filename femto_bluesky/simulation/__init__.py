@@ -1,0 +1,1 @@
+"""Frames whose truth is known, for devices, documentation and tests alike."""

@@ -1,0 +1,1 @@
+"""Where runs come from: recorded streams, JSON lines, settings files, catalogs."""

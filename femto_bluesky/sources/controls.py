@@ -1,0 +1,198 @@
+"""What sardana and contrast say of a scan: when it begins, its steps, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from femto_bluesky.sources import titles, unpickle
+from femto_bluesky.sources.envelopes import Item, Stream
+from femto_bluesky.sources.images import FrameError, parse_json
+from femto_bluesky.sources.readings import Keys, Reading, flat, json_safe, plain
+
+TYPES: Final = frozenset({"sardana", "contrast"})
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a control stream. `kind` is what it does to the run."""
+
+    kind: Literal["begin", "step", "end", "other"]
+    values: Mapping[str, Any]
+    status: str = "success"
+    reason: str = ""
+
+
+@dataclass
+class Scan:
+    """One scan as its control stream describes it; the names of its readings become keys."""
+
+    stream: str
+    metadata: dict[str, Any]
+    motors: tuple[str, ...] = ()
+    floats: frozenset[str] = frozenset()
+    counters: frozenset[str] = frozenset()
+    keys: Keys = field(default_factory=Keys)
+
+
+def read(item: Item, name: str, stream: Stream) -> Message:
+    """The message in a control stream. Raises `FrameError` where it is not one."""
+    if not stream.frames:
+        raise FrameError(f"event {item.event_number}: the stream {name!r} holds no message")
+    if stream.typ == "sardana":
+        return _sardana(parse_json(stream.frames[0]))
+    where = f"event {item.event_number}, stream {name!r}"
+    try:
+        value = unpickle.loads(stream.frames[0], where=where)
+    except unpickle.UnpickleError as error:
+        raise FrameError(str(error)) from error
+    if not isinstance(value, dict):
+        raise FrameError(f"{where}: a {type(value).__name__} instead of a dict")
+    return _contrast(value)
+
+
+def _sardana(values: dict[str, Any]) -> Message:
+    kinds: dict[Any, Literal["begin", "step", "end"]] = {
+        "DataDescription": "begin",
+        "RecordData": "step",
+        "RecordEnd": "end",
+    }
+    return Message(kinds.get(values.get("type"), "other"), values)
+
+
+def _contrast(values: dict[str, Any]) -> Message:
+    match values.get("status"):
+        case "started":
+            return Message("begin", values)
+        case "running":
+            return Message("step", values)
+        case "finished":
+            return Message("end", values)
+        case "interrupted":
+            return Message("end", values, "abort", "contrast says that the scan was interrupted")
+    return Message("other", values)
+
+
+def sardana_scan(stream: str, values: Mapping[str, Any]) -> Scan:
+    """The scan that a DataDescription describes."""
+    keys = Keys()
+    title = str(values.get("title") or "scan")
+    columns = [c for c in values.get("column_desc") or [] if isinstance(c, dict) and "name" in c]
+    motors = tuple(str(name) for name in values.get("ref_moveables") or ())
+    named = titles.parse(title, set(motors))
+    # ref_moveables decide which motors there are; the title only tells how they move.
+    named = titles.ScanTitle(
+        named.plan_name,
+        named.motors if set(named.motors) == set(motors) else motors,
+        named.shape if set(named.motors) == set(motors) else (),
+        named.is_mesh,
+    )
+    shown = motors or ("point_nb",)
+    metadata: dict[str, Any] = {
+        "plan_name": named.plan_name,
+        "plan_type": "generator",
+        "title": title,
+        "motors": [keys(name) for name in shown],
+    }
+    dims = (
+        # Sardana's mesh moves its first motor fastest (sardana.macroserver.macros.scan.mesh).
+        titles.dimensions(named, keys, first_is_slow=False)
+        if motors
+        else [[["point_nb"], "primary"]]
+    )
+    if (n := _num_points(values, columns) or named.num_points) is not None:
+        metadata["num_points"] = n
+    if named.is_mesh and named.shape:
+        metadata["shape"] = list(named.shape[::-1])
+    if isinstance(values.get("serialno"), int):
+        metadata["scan_id"] = values["serialno"]
+    for name in ("scandir", "scanfile", "starttime", "estimatedtime", "counters"):
+        if values.get(name) is not None:
+            metadata[name] = json_safe(values[name])
+    metadata["hints"] = {"dimensions": dims}
+    floats = {str(c["name"]) for c in columns if str(c.get("dtype", "")).startswith("float")}
+    counters = {str(name) for name in values.get("counters") or ()}
+    return Scan(stream, metadata, motors, frozenset(floats), frozenset(counters), keys)
+
+
+def _num_points(values: Mapping[str, Any], columns: list[dict[str, Any]]) -> int | None:
+    for column in columns:
+        last = column.get("max_value")
+        if column["name"] == "point_nb" and isinstance(last, int) and last >= 0:
+            return last + 1
+    intervals = values.get("total_scan_intervals")
+    return intervals + 1 if isinstance(intervals, int) and intervals >= 0 else None
+
+
+def sardana_readings(scan: Scan, values: Mapping[str, Any], n_frames: int) -> list[Reading]:
+    """The columns of a RecordData. An array of `n_frames` values has the dimension "frame"."""
+    readings = []
+    for name, raw in values.items():
+        if name == "type":
+            continue
+        for inner, leaf in flat("", raw) if isinstance(raw, Mapping) else [("", raw)]:
+            if leaf is None:
+                continue
+            value = plain(leaf)
+            if name in scan.floats and type(value) is int:
+                value = float(value)
+            key = scan.keys(f"{name}_{inner}" if inner else name)
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            hinted = name in scan.motors or (name in scan.counters and is_number)
+            readings.append(_reading(key, scan.keys(name), value, n_frames, hinted=hinted))
+    return readings
+
+
+def contrast_scan(stream: str, started: Mapping[str, Any], first: Mapping[str, Any] | None) -> Scan:
+    """The scan that a `started` message and its first readings (if any) describe."""
+    keys = Keys()
+    description = str(started.get("description") or "scan")
+    snapshot = started.get("snapshot")
+    known: Mapping[str, Any] = first or (snapshot if isinstance(snapshot, Mapping) else {})
+    numbers = {n for n, v in known.items() if isinstance(plain(v), (int, float))}
+    named = titles.parse(description, numbers)
+    metadata: dict[str, Any] = {
+        "plan_name": named.plan_name,
+        "plan_type": "generator",
+        "title": description,
+        "description": description,
+        "motors": [keys(name) for name in named.motors],
+    }
+    if named.num_points is not None:
+        metadata["num_points"] = named.num_points
+        metadata["shape"] = list(named.shape)
+    if isinstance(started.get("scannr"), int):
+        metadata["scan_id"] = started["scannr"]
+    for name in ("path", "snapshot"):
+        if started.get(name) is not None:
+            metadata[name] = json_safe(started[name])
+    metadata["hints"] = {
+        "dimensions": titles.dimensions(named, keys, first_is_slow=True)
+        if named.motors
+        else [[["time"], "primary"]]
+    }
+    return Scan(stream, metadata, named.motors, keys=keys)
+
+
+def contrast_readings(scan: Scan, values: Mapping[str, Any], n_frames: int) -> list[Reading]:
+    """The readings of a `running` message; nested dicts become keys joined with "_"."""
+    readings = []
+    for name, raw in values.items():
+        if name == "status":
+            continue
+        for inner, leaf in flat(str(name), raw):
+            hinted = name in scan.motors
+            value = plain(leaf)
+            if hinted and type(value) is int:
+                value = float(value)
+            readings.append(
+                _reading(scan.keys(inner), scan.keys(str(name)), value, n_frames, hinted=hinted)
+            )
+    return readings
+
+
+def _reading(key: str, owner: str, value: Any, n_frames: int, *, hinted: bool) -> Reading:
+    shape: tuple[int, ...] = getattr(value, "shape", ())
+    dims = ("frame",) if len(shape) == 1 and shape[0] == n_frames else ()
+    return Reading(key, owner, value, dims, hinted)

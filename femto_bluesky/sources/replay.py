@@ -1,0 +1,97 @@
+"""Feed the documents of a run, wherever it is kept, to callbacks."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from femto_bluesky.sources import jsonl, recordings
+
+Pair = tuple[str, Mapping[str, Any]]
+PathLike = str | os.PathLike[str]
+Callback = Callable[[str, Any], object]
+
+
+class CatalogRun(Protocol):
+    """A run as a catalog hands it out."""
+
+    @property
+    def documents(self) -> Callable[..., Iterable[Any]]:
+        """The method that gives the run's (name, document) pairs."""
+        ...
+
+
+class SourceError(TypeError):
+    """Something that cannot be replayed."""
+
+
+Source = PathLike | Iterable[PathLike] | CatalogRun | Iterable[Pair]
+
+
+def replay(source: Source, *callbacks: Callback) -> None:
+    """Feed every document of `source` to every callback, in order.
+
+    `source` is a path (or a list of paths) of recorded streams or of JSON lines, a run of a
+    catalog, or an iterable of (name, document) pairs. Documents are handed on unchanged.
+
+    What a callback raises is raised. After the last document the first `failure` that a callback
+    has kept (an analysis isolates its own failures there) is raised too.
+    """
+    for name, document in documents_of(source):
+        for callback in callbacks:
+            callback(name, document)
+    for callback in callbacks:
+        failure = getattr(callback, "failure", None)
+        if isinstance(failure, BaseException):
+            raise failure
+
+
+def documents_of(source: Source) -> Iterable[Pair]:
+    """The (name, document) pairs of whatever `replay` takes."""
+    if isinstance(source, (str, os.PathLike)):
+        return _from_paths([Path(source)])
+    if isinstance(source, (list, tuple)) and source and _are_paths(source):
+        return _from_paths([Path(path) for path in source])
+    if hasattr(source, "documents"):
+        return _from_catalog(source.documents)
+    if not isinstance(source, Iterable):
+        raise SourceError(
+            f"a {type(source).__name__} cannot be replayed; give a path, a list of paths, a run "
+            "of a catalog, or (name, document) pairs"
+        )
+    return source  # type: ignore[return-value]
+
+
+def _are_paths(values: Iterable[object]) -> bool:
+    return all(isinstance(value, (str, os.PathLike)) for value in values)
+
+
+def _from_paths(paths: list[Path]) -> Iterator[Pair]:
+    lines = [path for path in paths if path.name.removesuffix(".gz").endswith(".jsonl")]
+    if not lines:
+        return recordings.read(paths)
+    if len(lines) < len(paths):
+        raise SourceError(
+            f"{lines[0]} is JSON lines and the other files are not; replay them one after the other"
+        )
+    return (pair for path in paths for pair in jsonl.read(path))
+
+
+def _from_catalog(documents: Callable[..., Iterable[Any]]) -> Iterator[Pair]:
+    """The pairs of a catalog's run, frames left behind their references."""
+    fill = inspect.signature(documents).parameters.get("fill")
+    # Where `fill` is a bool, False is the default; elsewhere it is a word and may have no default.
+    worded = fill is not None and not isinstance(fill.default, bool)
+    for name, document in documents(fill="no") if worded else documents():
+        yield str(name), _plain(document)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)) and any(isinstance(v, Mapping) for v in value):
+        return [_plain(inner) for inner in value]
+    return value

@@ -1,0 +1,177 @@
+"""Read settings: our own JSON or YAML, or the predecessor's parameter lists."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from femto_bluesky.sources import unpickle
+
+log = logging.getLogger(__name__)
+
+YAML_SUFFIXES: Final = (".yaml", ".yml")
+CMOS: Final = {"cmos_background": "dark_adu", "cmos_threshold": "threshold_adu"}
+
+
+class SettingsError(ValueError):
+    """A settings file that cannot be used; the message says what to do."""
+
+
+def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The settings in `path` as plain data.
+
+    Our own files are a mapping in JSON or YAML and are returned as they are. The predecessor's
+    are a list of parameters, as JSON (name and data of each) or as a pickle, and are translated::
+
+        {"rois": {name: {"x0": .., "y0": .., "x1": .., "y1": ..}},
+         "accumulate": bool, "cmos": {"dark_adu": .., "threshold_adu": ..}}
+
+    A rectangle there has its corners anywhere between pixels. Pixel i reaches from i to i + 1; a
+    pixel belongs to the half-open box where its centre lies in the rectangle, so an edge is
+    rounded to the nearest one, and what lies left of or below pixel 0 is cut off.
+
+    Parameters that are not known, and ROIs that are no rectangle, are named in a warning.
+    Raises FileNotFoundError, and `SettingsError` where the file is neither of these.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no settings file {path}; check the name")
+    value = _parse(path, path.read_bytes())
+    if isinstance(value, list):
+        return _translate(path, value)
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise SettingsError(
+            f"{path} holds a {type(value).__name__}; expected a mapping of settings, or the "
+            "predecessor's list of parameters"
+        )
+    return value
+
+
+def _parse(path: Path, data: bytes) -> Any:
+    if data[:1] == b"\x80":
+        try:
+            return unpickle.loads(data, where=str(path))
+        except unpickle.UnpickleError as error:
+            raise SettingsError(str(error)) from error
+    try:
+        text = data.decode()
+        if path.suffix not in YAML_SUFFIXES:
+            try:
+                return json.loads(text)
+            except json.JSONDecodeError:
+                if path.suffix == ".json":
+                    raise
+        return yaml.safe_load(text)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise SettingsError(
+            f"{path} is neither JSON nor YAML nor a pickled list of parameters: {error}"
+        ) from error
+
+
+def _translate(path: Path, parameters: list[Any]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    unknown = []
+    for name, data in (_name_and_data(path, parameter) for parameter in parameters):
+        text = _text(path, name, data)
+        if name == "rois":
+            settings["rois"] = _rois(path, text)
+        elif name == "integrate":
+            settings["accumulate"] = _truth(path, name, text)
+        elif name in CMOS:
+            settings.setdefault("cmos", {})[CMOS[name]] = _number(path, name, text)
+        else:
+            unknown.append(name)
+    if unknown:
+        log.warning("%s: parameters that are not known are left out: %s", path, ", ".join(unknown))
+    return settings
+
+
+def _name_and_data(path: Path, parameter: Any) -> tuple[str, Any]:
+    if isinstance(parameter, unpickle.WorkParameter):
+        parameter = {"name": parameter.name, "data": parameter.data}
+    match parameter:
+        case {"name": str(name), "data": data}:
+            return name, data
+    raise SettingsError(
+        f"{path}: {parameter!r:.80} is not a parameter; expected a name and data for each"
+    )
+
+
+def _text(path: Path, name: str, data: Any) -> str:
+    if isinstance(data, (bytes, bytearray)):
+        try:
+            return bytes(data).decode()
+        except UnicodeDecodeError:
+            return ""
+    if isinstance(data, (str, int, float)):
+        return str(data)
+    if isinstance(data, (dict, list)):
+        return json.dumps(data)
+    raise SettingsError(f"{path}: the data of {name!r} is a {type(data).__name__}; expected text")
+
+
+def _truth(path: Path, name: str, text: str) -> bool:
+    known = {"true": True, "1": True, "false": False, "0": False, "": False}
+    if text.strip().lower() not in known:
+        raise SettingsError(f"{path}: {name!r} is {text!r:.60}; expected True or False")
+    return known[text.strip().lower()]
+
+
+def _number(path: Path, name: str, text: str) -> int | float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise SettingsError(f"{path}: {name!r} is {text!r:.60}; expected a number")
+    return int(number) if number == int(number) else number
+
+
+def _rois(path: Path, text: str) -> dict[str, dict[str, int]]:
+    try:
+        described = json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{path}: 'rois' is not JSON: {error}") from error
+    if not isinstance(described, dict):
+        raise SettingsError(f"{path}: 'rois' is a {type(described).__name__}; expected a mapping")
+    rois = {}
+    for name, roi in described.items():
+        kind = roi.get("type") if isinstance(roi, Mapping) else None
+        if kind != "RectangleROI":
+            log.warning(
+                "%s: the ROI %r is a %s; only a RectangleROI is used", path, name, kind or "riddle"
+            )
+        else:
+            rois[name] = _box(path, name, roi.get("handles"))
+    return rois
+
+
+def _box(path: Path, name: str, handles: Any) -> dict[str, int]:
+    match handles:
+        case {"_handleBottomLeft": [xa, ya], "_handleTopRight": [xb, yb]} if all(
+            isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+            for v in (xa, ya, xb, yb)
+        ):
+            x0, x1 = sorted(_edge(v) for v in (xa, xb))
+            y0, y1 = sorted(_edge(v) for v in (ya, yb))
+        case _:
+            raise SettingsError(
+                f"{path}: the ROI {name!r} has no handles _handleBottomLeft and _handleTopRight "
+                "with two numbers each"
+            )
+    if x0 == x1 or y0 == y1:
+        raise SettingsError(
+            f"{path}: the ROI {name!r} (x {x0}..{x1}, y {y0}..{y1}) holds no pixel; make it larger"
+        )
+    return {"x0": x0, "y0": y0, "x1": x1, "y1": y1}
+
+
+def _edge(value: float) -> int:
+    return max(0, math.ceil(value - 0.5))

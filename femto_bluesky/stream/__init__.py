@@ -1,0 +1,1 @@
+"""Documents in, shots to analyses, documents out. Only here are documents read."""

@@ -1,0 +1,229 @@
+"""The contract of an analysis: a mergeable fold over shots, which is also a Bluesky callback.
+
+What is declared here is all that live running, replay, the command line, the live page and a
+cluster ask of an analysis.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from femto_bluesky.model.detectors import DetectorSettings
+from femto_bluesky.model.outputs import Output
+from femto_bluesky.model.results import DataGroup
+from femto_bluesky.model.shots import Shot
+from femto_bluesky.stream.shell import Shell
+
+Row = dict[str, Any]
+
+
+class AnalysisSettings(BaseModel):
+    """Base of the settings of analyses: frozen, and no unknown field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Analysis(ABC):
+    """Sees each shot once and hands it on; the rest is bookkeeping.
+
+    A subclass names its settings model, whose fields are the keywords of its constructor, and
+    keeps two laws, which `femto_bluesky.testing.laws` checks: shots seen by several copies that
+    are then merged, in any order, give the same result as all shots seen by one, to the last bit;
+    and after `clear()` an analysis is as new. It copies what it keeps of a shot and changes nothing
+    in it.
+    """
+
+    settings_type: ClassVar[type[AnalysisSettings]] = AnalysisSettings
+    settings: AnalysisSettings
+
+    def __init__(self, settings: AnalysisSettings) -> None:
+        self.settings = settings
+        self._shell: Shell | None = None
+
+    # the fold
+
+    @abstractmethod
+    def update(self, shot: Shot) -> Shot:
+        """See a shot and hand it on: as it is, or cleaned."""
+
+    def retract(self, shot: Shot) -> Shot:
+        """Take back a shot that `update` has seen, for it was taken again; hand it on as then."""
+        return shot
+
+    @abstractmethod
+    def merge(self, other: Self) -> None:
+        """Take in what another analysis with the same settings has seen."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Forget every shot."""
+
+    @abstractmethod
+    def result(self) -> Any:
+        """What was found so far."""
+
+    def fresh(self) -> Self:
+        """A new analysis with the same settings that has seen nothing."""
+        return type(self)(**dict(self.settings))
+
+    # what it gives out
+
+    def outputs(self, detectors: Sequence[str]) -> list[Output]:
+        """The declaration of all rows below, for a run with these detectors."""
+        return []
+
+    def shot_row(self, run: str, number: int) -> Row:
+        """Values of one shot, for the stream `shots`."""
+        return {}
+
+    def step_row(self, run: str, step: int) -> Row:
+        """Values of one step, for the stream `primary`."""
+        return {}
+
+    def run_rows(self, run: str) -> dict[str, Row]:
+        """Values of the whole run so far, by the stream that they are for."""
+        return {}
+
+    def groups(self) -> list[DataGroup]:
+        """Curves and images to be written, drawn and shown live."""
+        return []
+
+    # settings
+
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Change settings; from the next shot on they count, and the derived run says so.
+
+        Raises `pydantic.ValidationError`, and changes nothing, where a value is not allowed.
+        """
+        self.settings = type(self.settings).model_validate({**dict(self.settings), **changes})
+
+    def settings_record(self) -> dict[str, Any]:
+        """The settings as plain data, for provenance."""
+        return self.settings.model_dump(mode="json")
+
+    # the callback
+
+    @property
+    def shell(self) -> Shell:
+        """What makes it a callback: joins documents to shots and emits the derived run."""
+        if self._shell is None:
+            self._shell = Shell(self)
+        return self._shell
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Take in one document of a run; never raises."""
+        self.shell(name, doc)
+
+    def subscribe(self, function: Callable[[str, Any], Any], name: str = "all") -> int:
+        """Send the documents of the derived runs to a function; the token ends it again."""
+        return self.shell.subscribers.subscribe(function, name)
+
+    def unsubscribe(self, token: int) -> None:
+        """Send no more documents to the function that was given this token."""
+        self.shell.subscribers.unsubscribe(token)
+
+    @property
+    def failures(self) -> list[Exception]:
+        """Why runs could not be analysed, one exception for each such run."""
+        return self.shell.failures
+
+    def read_as(
+        self,
+        *,
+        stream: str = "primary",
+        detectors: Mapping[str, DetectorSettings] | None = None,
+        directory: str | Path | None = None,
+    ) -> Self:
+        """Say how documents are read, and return the analysis itself.
+
+        `stream` is the event stream that holds the frames, `detectors` are settings beside the
+        package's own table, and `directory` is where images of the derived run are kept (with
+        None, it has numbers only).
+        """
+        self._shell = Shell(
+            self,
+            stream=stream,
+            detectors=detectors,
+            directory=None if directory is None else Path(directory),
+            subscribers=None if self._shell is None else self._shell.subscribers,
+        )
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to another process: the fold, without files and subscribers."""
+        return self.__dict__ | {"_shell": None}
+
+
+class Pipeline(Analysis):
+    """Analyses in a row, which are an analysis: each gets the shot that the one before hands on."""
+
+    def __init__(self, *parts: Analysis) -> None:
+        super().__init__(AnalysisSettings())
+        self.parts: tuple[Analysis, ...] = parts
+
+    def update(self, shot: Shot) -> Shot:
+        """Hand the shot through all parts."""
+        for part in self.parts:
+            shot = part.update(shot)
+        return shot
+
+    def retract(self, shot: Shot) -> Shot:
+        """Take the shot back from all parts."""
+        for part in self.parts:
+            shot = part.retract(shot)
+        return shot
+
+    def merge(self, other: Self) -> None:
+        """Merge part by part."""
+        for mine, theirs in zip(self.parts, other.parts, strict=True):
+            mine.merge(theirs)
+
+    def clear(self) -> None:
+        """Clear all parts."""
+        for part in self.parts:
+            part.clear()
+
+    def fresh(self) -> Self:
+        """A new pipeline of fresh parts."""
+        return type(self)(*(part.fresh() for part in self.parts))
+
+    def result(self) -> Any:
+        """The results of the parts, in their order."""
+        return [part.result() for part in self.parts]
+
+    def outputs(self, detectors: Sequence[str]) -> list[Output]:
+        """The outputs of all parts."""
+        return [output for part in self.parts for output in part.outputs(detectors)]
+
+    def shot_row(self, run: str, number: int) -> Row:
+        """The values of all parts."""
+        return _joined(part.shot_row(run, number) for part in self.parts)
+
+    def step_row(self, run: str, step: int) -> Row:
+        """The values of all parts."""
+        return _joined(part.step_row(run, step) for part in self.parts)
+
+    def run_rows(self, run: str) -> dict[str, Row]:
+        """The values of all parts, stream by stream."""
+        rows: dict[str, Row] = {}
+        for part in self.parts:
+            for stream, row in part.run_rows(run).items():
+                rows[stream] = rows.get(stream, {}) | row
+        return rows
+
+    def groups(self) -> list[DataGroup]:
+        """The curves and images of all parts."""
+        return [group for part in self.parts for group in part.groups()]
+
+    def settings_record(self) -> dict[str, Any]:
+        """The settings of the parts, by their names."""
+        return {type(part).__name__: part.settings_record() for part in self.parts}
+
+
+def _joined(rows: Iterable[Row]) -> Row:
+    return {key: value for row in rows for key, value in row.items()}

@@ -1,0 +1,135 @@
+"""What the joiner hands out: runs that start and stop, and events with their frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from femto_bluesky.stream.frames import FrameError, FrameSource
+
+Document = Mapping[str, Any]
+
+FIRST_FRAME = "_first_frame"
+"""Data key `<detector>_first_frame`: where in its file the burst of this event begins (from 0)."""
+
+N_FRAMES = "_n_frames"
+"""Data key `<detector>_n_frames`: how many frames the burst of this event has."""
+
+HISTORY = 1000
+"""How many events back a rewound plan may go; one is all that plans with checkpoints need."""
+
+
+class JoinError(FrameError):
+    """Events and frames that do not agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageKey:
+    """A data key that holds frames, as its descriptor declares it."""
+
+    key: str
+    detector: str
+    n_frames: int
+    shape: tuple[int, int] | None
+    dtype: str | None
+    is_streamed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """The frames of one detector in one event: `start` to `stop` (half open) of a source."""
+
+    image: ImageKey
+    source: FrameSource | None
+    start: int
+    stop: int
+
+    def frames(self) -> Iterator[NDArray[Any]]:
+        """Each frame in turn, 2-D; the next one may use the same memory."""
+        if self.source is None:
+            raise JoinError(
+                f"{self.image.key}: the frames of an event that was taken again stood in the "
+                "document and are gone, so they cannot be taken out of a sum; reset the "
+                "accumulation, or replay the run"
+            )
+        for index in range(self.start, self.stop):
+            pixels = self.source.read(index)
+            if self.image.shape is not None and pixels.shape != self.image.shape:
+                raise JoinError(
+                    f"{self.image.key}: frame {index} has shape {pixels.shape}, its descriptor "
+                    f"says {self.image.shape}; configure the detector anew before the readout "
+                    "region changes, so that a new descriptor says so"
+                )
+            yield pixels
+
+
+@dataclass(slots=True)
+class JoinedEvent:
+    """An event with the frames of every detector in it."""
+
+    start: Document
+    descriptor: Document
+    doc: Document
+    bursts: dict[str, Burst]
+    replaces: JoinedEvent | None = None
+
+    @property
+    def seq_num(self) -> int:
+        """The event's number within its stream, from 1."""
+        return int(self.doc["seq_num"])
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A run has begun."""
+
+    start: Document
+
+
+@dataclass(frozen=True, slots=True)
+class RunStopped:
+    """A run has ended."""
+
+    start: Document
+    stop: Document
+
+
+Joined = RunStarted | JoinedEvent | RunStopped
+
+
+def image_keys(descriptor: Document) -> list[ImageKey]:
+    """The data keys of a descriptor that hold frames: arrays of 2 or 3 dimensions.
+
+    An array whose `dims` name a "channel" is a set of spectra, not an image.
+    """
+    owner = {key: name for name, keys in descriptor.get("object_keys", {}).items() for key in keys}
+    found = []
+    for key, entry in descriptor["data_keys"].items():
+        shape = [size or 0 for size in entry.get("shape") or ()]
+        if len(shape) not in (2, 3) or "channel" in (entry.get("dims") or ()):
+            continue
+        declared = (int(shape[-2]), int(shape[-1]))
+        found.append(
+            ImageKey(
+                key=key,
+                detector=owner.get(key, key),
+                n_frames=int(shape[0]) if len(shape) == 3 else 1,
+                shape=declared if min(declared) > 0 else None,
+                dtype=_dtype_of(entry),
+                is_streamed=entry.get("external") == "STREAM:",
+            )
+        )
+    names = [image.detector for image in found]
+    # an object with two images is two detectors, named by their keys
+    return [
+        image if names.count(image.detector) == 1 else replace(image, detector=image.key)
+        for image in found
+    ]
+
+
+def _dtype_of(entry: Mapping[str, Any]) -> str | None:
+    dtype = entry.get("dtype_numpy")
+    return dtype if isinstance(dtype, str) else None

@@ -1,0 +1,291 @@
+"""Where frames are read from: arrays in documents, HDF5 files (also while they grow), TIFF files.
+
+A source reads one frame at a time into one buffer that it fills again for the next frame.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlparse
+
+import h5py
+import hdf5plugin  # noqa: F401  (registers the compression filters that detectors write with)
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+MAX_CHUNK_CACHE_BYTES = 512 * 1024**2
+
+
+class FrameError(RuntimeError):
+    """Frames that cannot be read or cannot be told apart; the message names where and why."""
+
+
+class FrameSource(Protocol):
+    """Frames in a row, numbered from 0."""
+
+    def __len__(self) -> int:
+        """How many frames there are now; a file that is being written grows."""
+
+    def read(self, index: int) -> NDArray[Any]:
+        """Frame `index`, 2-D, in memory that the next read may fill again."""
+
+    def close(self) -> None:
+        """Let go of files."""
+
+
+def checked_image(image: NDArray[Any], where: str) -> NDArray[Any]:
+    """The image as kernels take it: 2-D real numbers, native byte order, C order."""
+    if image.ndim != 2 or image.dtype.kind not in "buif":
+        raise FrameError(
+            f"{where}: found an array of shape {image.shape} and dtype {image.dtype}, expected a "
+            "2-D image of real numbers; name only image keys as frames, or correct the detector's "
+            "describe()"
+        )
+    if image.dtype == np.float16:
+        image = image.astype(np.float32)
+    return np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
+
+
+class InlineFrames:
+    """The frames of one event that stand in the document itself (array, nested list, sequence)."""
+
+    def __init__(self, value: Any, dtype: str | None, where: str) -> None:
+        self._where = where
+        # an array-like that loads frame by frame stays as it is: a burst may not fit the memory
+        if not (hasattr(value, "shape") and hasattr(value, "dtype")):
+            try:
+                value = np.asarray(value, dtype=dtype)
+            except ValueError as error:
+                raise FrameError(
+                    f"{where}: the nested list is no regular image ({error}); frames of one event "
+                    "must have one shape"
+                ) from error
+        self._frames = value if len(value.shape) != 2 else value[np.newaxis]
+        if len(self._frames.shape) != 3:
+            checked_image(np.asarray(value), where)
+
+    def __len__(self) -> int:
+        return int(self._frames.shape[0])
+
+    def read(self, index: int) -> NDArray[Any]:
+        """Frame `index`."""
+        return checked_image(np.asarray(self._frames[index]), self._where)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class Hdf5Frames:
+    """A dataset (frames, rows, columns) of an HDF5 file, also while it is written with SWMR.
+
+    SWMR: https://docs.h5py.org/en/stable/swmr.html. Chunks of several frames are kept in the
+    dataset's chunk cache, so that each is decompressed once.
+    """
+
+    def __init__(self, path: Path, dataset: str) -> None:
+        self.path, self.dataset = path, dataset
+        self._file: h5py.File | None = None
+        self._data: h5py.Dataset | None = None
+        self._buffer: NDArray[Any] = np.empty((0, 0))
+
+    def _open(self) -> h5py.Dataset:
+        if self._data is not None:
+            return self._data
+        if not self.path.is_file():
+            raise FrameError(
+                f"{self.path}: no such file; the documents say that frames are in it. Mount the "
+                "disk that it is on, or move it back"
+            )
+        # a file that is written needs swmr; one written without it opens plainly; the last way
+        # is for file systems without locks
+        ways: list[Callable[[], h5py.File]] = [
+            lambda: h5py.File(self.path, "r", swmr=True, libver="latest"),
+            lambda: h5py.File(self.path, "r"),
+            lambda: h5py.File(self.path, "r", locking=False),
+        ]
+        for way in ways:
+            try:
+                self._file = way()
+                break
+            except (OSError, ValueError) as error:
+                failure = error
+        else:
+            raise FrameError(
+                f"{self.path}: not readable as HDF5 ({failure}); while it is being written, the "
+                'writer must use libver="latest" and swmr_mode'
+            ) from failure
+        found = self._file.get(self.dataset)
+        if not isinstance(found, h5py.Dataset):
+            names: list[str] = []
+            self._file.visititems(lambda n, o: names.append(n) if _is_stack(o) else None)
+            raise FrameError(
+                f"{self.path}: no dataset {self.dataset!r}; datasets of frames in it: "
+                f"{names or 'none'}"
+            )
+        if found.ndim not in (2, 3) or found.dtype.kind not in "buif":
+            raise FrameError(
+                f"{self.path}: {self.dataset!r} has shape {found.shape} and dtype {found.dtype}; "
+                "expected (frames, rows, columns) of real numbers"
+            )
+        self._data = self._with_chunk_cache(found)
+        dtype = found.dtype.newbyteorder("=")
+        self._buffer = np.empty(found.shape[-2:], np.float32 if dtype == np.float16 else dtype)
+        return self._data
+
+    @staticmethod
+    def _with_chunk_cache(data: h5py.Dataset) -> h5py.Dataset:
+        chunks = data.chunks
+        if data.ndim != 3 or chunks is None or chunks[0] == 1:
+            return data
+        across = [-(-size // chunk) for size, chunk in zip(data.shape[1:], chunks[1:], strict=True)]
+        needed = int(np.prod(chunks) * np.prod(across) * data.dtype.itemsize)
+        if needed > MAX_CHUNK_CACHE_BYTES:
+            log.warning(
+                "%s: %s has chunks of %d frames (%d MB to read one frame); reading is slow. "
+                "Write one frame a chunk",
+                data.file.filename, data.name, chunks[0], needed // 10**6,
+            )  # fmt: skip
+            return data
+        access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+        access.set_chunk_cache(10007, needed, 1.0)
+        return h5py.Dataset(h5py.h5d.open(data.file.id, data.name.encode(), access))
+
+    def __len__(self) -> int:
+        data = self._open()
+        if data.ndim == 2:
+            return 1
+        if self._file is not None and self._file.swmr_mode:
+            data.id.refresh()
+        return int(data.shape[0])
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """Rows and columns of a frame."""
+        rows, columns = self._open().shape[-2:]
+        return rows, columns
+
+    def read(self, index: int) -> NDArray[Any]:
+        """Frame `index`, in the buffer of this source."""
+        data = self._open()
+        if index >= (1 if data.ndim == 2 else data.shape[0]) and index >= len(self):
+            self._reopen()
+            data = self._open()
+            if index >= len(self):
+                raise FrameError(
+                    f"{self.path}: {self.dataset!r} holds {len(self)} frames, the documents name "
+                    f"frame {index}"
+                )
+        try:
+            data.read_direct(self._buffer, () if data.ndim == 2 else np.s_[index])
+        except OSError as error:
+            raise FrameError(
+                f"{self.path}: frame {index} of {self.dataset!r} is not readable ({error}); the "
+                "file is damaged there, or a compression filter is missing"
+            ) from error
+        return self._buffer
+
+    def _reopen(self) -> None:
+        """A file that was opened without SWMR shows what was added since only when opened anew."""
+        if self._file is not None and not self._file.swmr_mode:
+            self.close()
+
+    def close(self) -> None:
+        """Close the file; the next read opens it again."""
+        if self._file is not None:
+            self._file.close()
+        self._file = self._data = None
+
+
+def _is_stack(item: Any) -> bool:
+    return isinstance(item, h5py.Dataset) and item.ndim in (2, 3)
+
+
+class TiffFrames:
+    """One TIFF file a frame; `path_of` gives the file of a frame's index."""
+
+    def __init__(self, path_of: Callable[[int], Path]) -> None:
+        self._path_of = path_of
+
+    def __len__(self) -> int:
+        # the files of a series are numbered without gaps: double, then halve the interval
+        if not self._path_of(0).is_file():
+            return 0
+        high = 1
+        while self._path_of(high).is_file():
+            high *= 2
+        low = high // 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._path_of(middle).is_file() else (low, middle)
+        return low + 1
+
+    def read(self, index: int) -> NDArray[Any]:
+        """Frame `index`."""
+        path = self._path_of(index)
+        try:
+            image = tifffile.imread(path)
+        except (OSError, ValueError, tifffile.TiffFileError) as error:
+            raise FrameError(
+                f"{path}: not readable as TIFF ({error}); the documents name it as frame {index}"
+            ) from error
+        return checked_image(image, str(path))
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def path_of_uri(uri: str) -> Path:
+    """The local path that a file URI names.
+
+    >>> path_of_uri("file://localhost/data/run%201.h5").as_posix()
+    '/data/run 1.h5'
+    """
+    parts = urlparse(uri)
+    if parts.scheme not in ("file", ""):
+        raise FrameError(
+            f"frames are behind {uri!r}; only files can be read here, replay from a catalog that "
+            "serves them"
+        )
+    return Path(unquote(parts.path))
+
+
+def _numbered_paths(folder: Path, template: str, filename: str) -> Callable[[int], Path]:
+    """areaDetector's printf template of folder, file name and number, or str.format of the number.
+
+    The template: https://areadetector.github.io/areaDetector/ADCore/NDPluginFile.html
+    """
+    strings = {1: (filename,), 2: (f"{folder}/", filename)}.get(template.count("%s"), ())
+    if "%" in template:
+        return lambda index: folder / (template % (*strings, index))
+    return lambda index: folder / template.format(index)
+
+
+def open_resource(doc: Mapping[str, Any]) -> FrameSource:
+    """The frames behind a resource or stream_resource document; nothing is opened yet.
+
+    Raises `FrameError` for a kind of file that is not known.
+    """
+    if "uri" in doc:
+        kind, parameters = doc["mimetype"], doc["parameters"]
+        path = path_of_uri(doc["uri"])
+    else:
+        kind, parameters = doc["spec"], doc["resource_kwargs"]
+        path = Path(doc["root"]) / doc["resource_path"]
+    if kind == "application/x-hdf5" or "HDF5" in kind:
+        # areaDetector's place, when the document names none (a catalog may say "")
+        dataset = parameters.get("dataset") or parameters.get("path") or "/entry/data/data"
+        return Hdf5Frames(path, dataset)
+    if kind in ("AD_TIFF", "multipart/related;type=image/tiff"):
+        return TiffFrames(
+            _numbered_paths(path, parameters["template"], parameters.get("filename", ""))
+        )
+    raise FrameError(
+        f"{path}: frames of kind {kind!r} cannot be read; known are application/x-hdf5, "
+        "multipart/related;type=image/tiff, AD_HDF5, AD_HDF5_SWMR and AD_TIFF"
+    )

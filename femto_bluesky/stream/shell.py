@@ -1,0 +1,196 @@
+"""The shell that makes an analysis a Bluesky callback with a derived run.
+
+It is the one place where documents meet analyses. Whatever goes wrong in a run stops the analysis
+of that run only: it is logged, kept in `failures`, and stands in the derived stop document. The
+RunEngine never sees an exception.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from femto_bluesky.model.detectors import DETECTORS, DetectorSettings
+from femto_bluesky.model.outputs import Output
+from femto_bluesky.stream.derived import DerivedRun
+from femto_bluesky.stream.events import Document, Joined, JoinedEvent, RunStarted, RunStopped
+from femto_bluesky.stream.joiner import Joiner
+from femto_bluesky.stream.shots import ShotMaker, label_columns, label_keys
+from femto_bluesky.stream.steps import FRAME_AXIS, Step, Steps, motor_fields
+from femto_bluesky.stream.subscribers import Subscribers
+
+if TYPE_CHECKING:
+    from femto_bluesky.stream.analysis import Analysis, Row
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Run:
+    """What is known of a run that is being analysed."""
+
+    derived: DerivedRun
+    steps: Steps = field(default_factory=Steps)
+    open_step: Step | None = None
+    last_time: float = 0.0
+    described: tuple[str, Any] | None = None
+    failure: Exception | None = None
+
+
+class Shell:
+    """Joins documents to shots, hands each to the analysis, and emits the derived run.
+
+    `stream` names the event stream that holds the frames; `detectors` are settings beside the
+    package's own table, by what detectors' names begin with; `directory` is where images of the
+    derived run are kept.
+    """
+
+    def __init__(
+        self,
+        analysis: Analysis,
+        *,
+        stream: str = "primary",
+        detectors: Mapping[str, DetectorSettings] | None = None,
+        directory: Path | None = None,
+        subscribers: Subscribers | None = None,
+    ) -> None:
+        self.subscribers = subscribers or Subscribers()
+        self.failures: list[Exception] = []
+        self._analysis = analysis
+        self._stream = stream
+        self._directory = directory
+        self._joiner = Joiner(stream)
+        self._shots = ShotMaker({**DETECTORS, **(detectors or {})})
+        self._runs: dict[str, _Run] = {}
+
+    def __call__(self, name: str, doc: Document) -> None:
+        """Take in one document; never raises."""
+        uid = self._joiner.run_of(name, doc)
+        run = self._runs.get(uid or "")
+        if run is not None and run.failure is not None and name != "stop":
+            return
+        try:
+            for joined in self._joiner.receive(name, doc):
+                self._take(joined)
+        except Exception as failure:
+            # isolated here, whatever it is: an analysis must not stop a scan
+            self._fail(uid, failure)
+        if name == "stop" and run is not None:
+            self._stop(str(uid), doc)
+
+    def _take(self, joined: Joined) -> None:
+        if isinstance(joined, RunStarted):
+            self._start(joined.start)
+        elif isinstance(joined, JoinedEvent):
+            run = self._runs.get(joined.start["uid"])
+            if run is not None:  # None: the derived run could not be begun, which has been said
+                self._event(run, joined)
+        elif isinstance(joined, RunStopped):
+            self._end(joined.start["uid"])
+
+    def _start(self, start: Document) -> None:
+        derived = DerivedRun(
+            start,
+            type(self._analysis).__name__,
+            self._analysis.settings_record(),
+            self.subscribers.send,
+            self._directory,
+        )
+        self._runs[start["uid"]] = _Run(derived)
+
+    def _event(self, run: _Run, event: JoinedEvent) -> None:
+        motors = motor_fields(event.start, event.descriptor, self._stream)
+        if event.replaces is not None:
+            before = run.steps.of(event.seq_num)
+            for shot in self._shots.shots(event.replaces, before):
+                self._analysis.retract(shot)
+        step = run.steps.place(event, motors)
+        if run.open_step is not None and run.open_step.number != step.number:
+            self._emit_step(run, event.start["uid"], run.open_step)
+        self._describe(run, event, motors)
+        run.last_time = float(event.doc["time"])
+        for shot in self._shots.shots(event, step):
+            self._analysis.update(shot)
+        self._emit_shots(run, event, step)
+        run.open_step = None if step.is_whole else step
+        if step.is_whole:
+            self._emit_step(run, event.start["uid"], step)
+
+    def _describe(self, run: _Run, event: JoinedEvent, motors: list[str]) -> None:
+        """Have the derived run say what its rows hold, at first and when settings change."""
+        settings = self._analysis.settings_record()
+        described = (event.descriptor["uid"], settings)
+        if run.described == described:
+            return
+        run.described = described
+        owner = {
+            key: name
+            for name, keys in event.descriptor.get("object_keys", {}).items()
+            for key in keys
+        }
+        axes = {}
+        for motor in motors:
+            entry = dict(event.descriptor["data_keys"][motor])
+            axes[motor] = entry | {"object_name": owner.get(motor, motor)}
+        if not motors:
+            axes[FRAME_AXIS] = {
+                "source": "femto_bluesky", "dtype": "integer", "dtype_numpy": "<i8",
+                "shape": [], "object_name": FRAME_AXIS,
+            }  # fmt: skip
+        detectors = list(event.bursts)
+        outputs = [*self._own_outputs(event, motors), *self._analysis.outputs(detectors)]
+        run.derived.describe(outputs, settings, axes)
+
+    def _own_outputs(self, event: JoinedEvent, motors: list[str]) -> Iterator[Output]:
+        """What every derived run has, whatever the analysis."""
+        yield Output("n_shots", "primary", "", "shots of the step", "integer")
+        yield Output("step", "shots", "", "the step of the shot, from 0", "integer")
+        yield Output("shot", "shots", "", "number of the shot in the run, from 0", "integer")
+        for key in label_keys(event.descriptor):
+            if key not in motors:
+                yield Output(key, "shots", "", "label of the shot, from the raw event")
+
+    def _emit_shots(self, run: _Run, event: JoinedEvent, step: Step) -> None:
+        labels = label_columns(event, step)
+        rows: list[Row] = [
+            {"step": step.number, "shot": number}
+            | {key: column[index] for key, column in labels.items()}
+            | self._analysis.shot_row(event.start["uid"], number)
+            for index, number in enumerate(range(step.first_shot, step.first_shot + step.n_shots))
+        ]
+        run.derived.rows("shots", rows, step.first_shot + 1, run.last_time)
+
+    def _emit_step(self, run: _Run, uid: str, step: Step) -> None:
+        row = {**step.position, "n_shots": run.steps.n_shots(step.number)}
+        row |= self._analysis.step_row(uid, step.number)
+        run.derived.rows("primary", [row], step.number + 1, run.last_time)
+
+    def _end(self, uid: str) -> None:
+        """What is left when all events of a run have come."""
+        run = self._runs.get(uid)
+        if run is None:
+            return
+        if run.open_step is not None:
+            self._emit_step(run, uid, run.open_step)
+        if run.described is not None:
+            for stream, row in self._analysis.run_rows(uid).items():
+                run.derived.rows(stream, [row], 1, run.last_time)
+
+    def _fail(self, uid: str | None, failure: Exception) -> None:
+        self.failures.append(failure)
+        log.error("run %s is not analysed further: %s", uid, failure, exc_info=failure)
+        run = self._runs.get(uid or "")
+        if run is not None:
+            run.failure = failure
+
+    def _stop(self, uid: str, stop: Document) -> None:
+        run = self._runs.pop(uid)
+        self._joiner.forget(uid)
+        if run.failure is None:
+            run.derived.stop(stop["exit_status"], stop.get("reason") or "")
+        else:
+            name = type(run.failure).__name__
+            run.derived.stop("fail", f"{type(self._analysis).__name__}: {name}: {run.failure}")

@@ -1,0 +1,148 @@
+"""The shots of an event: its frames, masked, with the motors and labels of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from femto_bluesky.model.detectors import DetectorSettings, settings_of
+from femto_bluesky.model.shots import DenseFrame, Mask, Shot
+from femto_bluesky.stream.events import FIRST_FRAME, N_FRAMES, Document, JoinedEvent
+from femto_bluesky.stream.frames import FrameError
+from femto_bluesky.stream.steps import Step
+
+
+class ShotMaker:
+    """Makes the shots of events, with the detector's mask applied.
+
+    `detectors` are the settings by what detectors' names begin with.
+    """
+
+    def __init__(self, detectors: Mapping[str, DetectorSettings]) -> None:
+        self._detectors = detectors
+        self._masks: dict[str, Mask] = {}
+        self._buffers: dict[str, Mask] = {}
+
+    def shots(self, event: JoinedEvent, step: Step) -> Iterator[Shot]:
+        """The shots of an event, detector by detector; the frames of each in turn.
+
+        The pixels of a shot are good until the next one is made.
+        """
+        labels = label_columns(event, step)
+        for detector, burst in event.bursts.items():
+            settings = settings_of(detector, self._detectors)
+            configuration = event.descriptor.get("configuration", {}).get(detector, {})
+            found = configuration.get("data", {})
+            for index, pixels in enumerate(burst.frames()):
+                yield Shot(
+                    run=event.start["uid"],
+                    step=step.number,
+                    number=step.first_shot + index,
+                    detector=detector,
+                    frame=DenseFrame(pixels, self._mask(detector, settings, pixels)),
+                    position=step.position,
+                    labels={key: column[index] for key, column in labels.items()},
+                    known=settings,
+                    pixel_size_m=_pixel_size(found, settings),
+                    origin=_origin(found),
+                    time=float(event.doc["time"]),
+                )
+
+    def _mask(self, detector: str, settings: DetectorSettings, pixels: NDArray[Any]) -> Mask | None:
+        """The detector's mask of a frame, or None where every pixel is valid."""
+        fixed = self._fixed_mask(detector, settings, pixels.shape)
+        can_be_invalid = pixels.dtype.kind == "f" or (
+            settings.mask_negative and pixels.dtype.kind == "i"
+        )
+        if not can_be_invalid:
+            return fixed
+        mask = self._buffers.get(detector)
+        if mask is None or mask.shape != pixels.shape:
+            mask = self._buffers[detector] = np.empty(pixels.shape, np.bool_)
+        if settings.mask_negative:
+            # not (v >= 0), so that NaN is masked too
+            np.logical_not(np.greater_equal(pixels, 0, out=mask), out=mask)
+        else:
+            np.isnan(pixels, out=mask)
+        if fixed is not None:
+            np.logical_or(mask, fixed, out=mask)
+        return mask if mask.any() else None
+
+    def _fixed_mask(
+        self, detector: str, settings: DetectorSettings, shape: tuple[int, ...]
+    ) -> Mask | None:
+        if settings.mask_file is None:
+            return None
+        if detector not in self._masks:
+            try:
+                self._masks[detector] = np.load(settings.mask_file, allow_pickle=False) != 0
+            except (OSError, ValueError) as error:
+                raise FrameError(
+                    f"{settings.mask_file}: no readable .npy mask of {detector!r} ({error}); save "
+                    "one with numpy.save"
+                ) from error
+        mask = self._masks[detector]
+        if mask.shape != shape:
+            raise FrameError(
+                f"{settings.mask_file}: the mask has shape {mask.shape}, the frames of "
+                f"{detector!r} have {shape}; make a mask for this readout region"
+            )
+        return mask
+
+
+def label_keys(descriptor: Document) -> list[str]:
+    """The data keys that can label shots: numbers, and arrays of one dimension.
+
+    The places of frames in files are no labels, and neither are the motors, which are positions.
+    """
+    return [
+        key
+        for key, entry in descriptor["data_keys"].items()
+        if entry["dtype"] in ("number", "integer", "boolean")
+        or (entry["dtype"] == "array" and len(entry.get("shape") or ()) == 1)
+        if not key.endswith((FIRST_FRAME, N_FRAMES))
+    ]
+
+
+def label_columns(event: JoinedEvent, step: Step) -> dict[str, list[float]]:
+    """What an event says of its shots beside motors and frames: a list of numbers for each label.
+
+    A number is of every shot of the burst; of an array, each shot has its own element. An array
+    that has another length than the burst, or holds anything but numbers, labels nothing.
+    """
+    columns = {}
+    for key in label_keys(event.descriptor):
+        if key in step.position or key not in event.doc["data"]:
+            continue
+        try:
+            values = np.asarray(event.doc["data"][key], dtype=np.float64)
+        except (TypeError, ValueError):
+            continue
+        if values.ndim == 0:
+            values = np.full(step.n_shots, values)
+        if values.shape == (step.n_shots,):
+            columns[key] = [float(value) for value in values]
+    return columns
+
+
+def _pixel_size(
+    configuration: Mapping[str, Any], settings: DetectorSettings
+) -> tuple[float, float] | None:
+    """Height and width of a pixel in metres: as the run's descriptor says, or as the table does."""
+    for key, value in configuration.items():
+        if key.endswith("pixel_size_m"):
+            height, width = np.broadcast_to(np.asarray(value, np.float64), 2)
+            return float(height), float(width)
+    return settings.pixel_size_m
+
+
+def _origin(configuration: Mapping[str, Any]) -> tuple[int, int]:
+    """First row and column of the readout region, from areaDetector's MinY and MinX."""
+    found = [
+        next((int(value) for key, value in configuration.items() if key.endswith(end)), 0)
+        for end in ("min_y", "min_x")
+    ]
+    return found[0], found[1]
