@@ -40,7 +40,7 @@ def until_damage(path: Path) -> tuple[list[int], DamagedRecordingError]:
     found = []
     try:
         for item in envelopes.items(path):
-            found.append(item.event_number)  # noqa: PERF401  (what came before the damage counts)
+            found.append(item.event_number)
     except DamagedRecordingError as error:
         return found, error
     raise AssertionError(f"{path} is not damaged")

@@ -243,6 +243,15 @@ def test_without_a_control_stream_every_frame_is_an_event(tmp_path: Path) -> Non
     assert of("stop", list(recordings.read(path)))[0]["exit_status"] == "abort"
 
 
+def test_a_new_series_is_a_new_run(tmp_path: Path) -> None:
+    cut_off = recorder.stins("cam", FRAMES[:2])[:-1]
+    series = [*cut_off, *recorder.stins("cam", FRAMES[2:], first=4)]
+    documents = valid(recordings.read(recorder.cbors(tmp_path / "cam", series)))
+    assert [s["exit_status"] for s in of("stop", documents)] == ["abort", "success"]
+    assert "a new series of 'cam' begins" in of("stop", documents)[0]["reason"]
+    assert [e["data"]["frame"] for e in of("event", documents)] == [0, 1, 0, 1, 2, 3]
+
+
 def test_unknown_streams_are_kept_as_lengths_and_named_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
