@@ -55,7 +55,7 @@ class Accumulation(Analysis):
         self._before: FrameSum | None = None
         self._newest: Shot | None = None
         self._ignored: set[tuple[str, str]] = set()
-        self._run = ""
+        self._followed: dict[str, str] = {}  # the detector of each run; "": none any more
 
     # what users call
 
@@ -91,16 +91,24 @@ class Accumulation(Analysis):
             if not self.settings.accumulating:
                 self._newest = _newer(self._newest, _copied(shot))
             else:
+                self._begin_anew_for(shot)
                 if self._sum is None:
                     self._sum = FrameSum(shot)
                 self._sum.add(shot)
         return shot
 
     def retract(self, shot: Shot) -> Shot:
-        """Take the shot's frame out of the sum, if it is in it."""
+        """Take the shot's frame out of the sum, if it is in it, and show it no more as the newest.
+
+        Which frame was the newest before is not known; it comes back with the next one.
+        """
         for held in (self._sum, self._before):
             if held is not None and held.kind[0] == shot.detector and held.holds(shot):
                 held.take_out(shot)
+        # a sum of nothing binds nobody to its kind
+        self._sum, self._before = _not_empty(self._sum), _not_empty(self._before)
+        if self._newest is not None and _name(self._newest) == _name(shot):
+            self._newest = None
         return shot
 
     def merge(self, other: Self) -> None:
@@ -117,7 +125,8 @@ class Accumulation(Analysis):
         """Forget all frames; this cannot be undone."""
         self._sum = self._before = self._newest = None
         self._ignored.clear()
-        self._run = self.why_reset = ""
+        self._followed.clear()
+        self.why_reset = ""
 
     def result(self) -> AccumulatedImage | None:
         """The sum (when stopped: the newest clean frame), a copy; None when no frame was seen."""
@@ -175,7 +184,7 @@ class Accumulation(Analysis):
             DataGroup(
                 path=f"accumulated/{found.detector}",
                 title=f"{of}, Total {found.total:.6g}, Hottest {found.hottest:.6g}",
-                signal=Quantity("image", found.image, units="adu", long_name="counts"),
+                signal=Quantity("image", found.image, long_name="counts"),
                 axes=(
                     Quantity("y", np.arange(rows), units="px", long_name="row"),
                     Quantity("x", np.arange(columns), units="px", long_name="column"),
@@ -187,26 +196,33 @@ class Accumulation(Analysis):
         ]
 
     def _is_followed(self, shot: Shot) -> bool:
-        """Whether the shot is of the detector that is accumulated; begins anew where it must."""
-        if self.settings.detector not in (None, shot.detector):
-            return False
-        kind: Kind = (shot.detector, shot.frame.shape, shot.origin)
-        is_new_run, self._run = shot.run != self._run, shot.run
-        held = self._sum
-        if held is None or held.kind == kind:
-            return True
-        if held.kind[0] != shot.detector and not (is_new_run and shot.run not in held.shots):
-            # a second detector of the same run
-            if (shot.run, shot.detector) not in self._ignored:
-                log.warning(
-                    "%r is not accumulated, %r is; use Accumulation(detector=%r) for it",
-                    shot.detector, held.kind[0], shot.detector,
-                )  # fmt: skip
+        """Whether the shot is of the detector that is accumulated: of a run's several, the first.
+
+        A run that goes on beside the one that has begun the sum anew with another detector is
+        followed no more, or the two would take turns in throwing away the other's sum.
+        """
+        if self.settings.detector is not None:
+            return shot.detector == self.settings.detector
+        is_of_sum = self._sum is not None and shot.run in self._sum.shots
+        first = self._sum.kind[0] if self._sum is not None and is_of_sum else shot.detector
+        followed = self._followed.setdefault(shot.run, first)
+        if shot.detector != followed and (shot.run, shot.detector) not in self._ignored:
             self._ignored.add((shot.run, shot.detector))
-            return False
-        self._reset(f"{describe(held.kind)} were followed by {describe(kind)}")
+            log.warning(
+                "%r is not accumulated, %r is; use Accumulation(detector=%r) for it",
+                shot.detector, followed or "that of another run", shot.detector,
+            )  # fmt: skip
+        return shot.detector == followed
+
+    def _begin_anew_for(self, shot: Shot) -> None:
+        """Reset where the shot's frame is of another kind than those of the sum, and say so."""
+        kind: Kind = (shot.detector, shot.frame.shape, shot.origin)
+        if self._sum is None or self._sum.kind == kind:
+            return
+        if self._sum.kind[0] != shot.detector:
+            self._followed = {**dict.fromkeys(self._followed, ""), shot.run: shot.detector}
+        self._reset(f"{describe(self._sum.kind)} were followed by {describe(kind)}")
         log.warning("the accumulation begins anew: %s", self.why_reset)
-        return True
 
     def _reset(self, why: str) -> None:
         if self._sum is not None:
@@ -220,7 +236,16 @@ def _copied(shot: Shot) -> Shot:
     return replace(shot, frame=DenseFrame(np.array(shot.frame.dense()), mask))
 
 
+def _not_empty(held: FrameSum | None) -> FrameSum | None:
+    return None if held is None or held.n_frames == 0 else held
+
+
+def _name(shot: Shot) -> tuple[str, int, str]:
+    return shot.run, shot.number, shot.detector
+
+
 def _newer(one: Shot | None, other: Shot) -> Shot:
+    """The later one; the names decide between equal times, so that merging has no order."""
     if one is None:
         return other
-    return max(one, other, key=lambda shot: (shot.time, shot.number))
+    return max(other, one, key=lambda shot: (shot.time, shot.number, shot.run, shot.detector))

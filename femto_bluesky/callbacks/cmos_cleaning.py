@@ -31,8 +31,8 @@ class CmosCleaningSettings(AnalysisSettings):
     )
     detector: str | None = Field(
         default=None,
-        description="clean the frames of this detector only; None: of every detector for which a "
-        "dark level is given here or in the table",
+        description="clean the frames of this detector only; None: of every detector with a dark "
+        "level, here or in the table, that is not a photon-counting one",
     )
 
 
@@ -87,17 +87,22 @@ class CmosCleaning(Analysis):
 
     def _is_cleaned(self, shot: Shot) -> bool:
         settings = self.settings
-        if settings.detector not in (None, shot.detector):
+        if settings.detector is not None:
+            return settings.detector == shot.detector
+        if shot.known.kind == "counting":
             return False
-        return any(
-            level is not None
-            for level in (settings.dark_adu, settings.dark_file, shot.known.dark_adu)
-        )
+        has_dark = settings.dark_adu is not None or settings.dark_file is not None
+        return has_dark or shot.known.dark_adu is not None
 
     def _for(self, shot: Shot, frame: DenseFrame) -> tuple[NDArray[Any], Any]:
         """Dark rows and threshold in the frame's type, made once for each kind of frame."""
         settings, dtype = self.settings, frame.dtype
         dark_adu = shot.known.dark_adu if settings.dark_adu is None else settings.dark_adu
+        if dark_adu is None and settings.dark_file is None:
+            raise ValueError(
+                f"CmosCleaning is to clean {shot.detector!r}, for which the table of detectors has "
+                "no dark level; give dark_adu or dark_file"
+            )
         threshold = settings.threshold_adu
         if threshold is None:
             threshold = shot.known.threshold_adu

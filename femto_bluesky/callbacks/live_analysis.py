@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from femto_bluesky.callbacks.accumulation import Accumulation
 from femto_bluesky.callbacks.cmos_cleaning import CmosCleaning, CmosCleaningSettings
 from femto_bluesky.callbacks.roi_means import RoiMeans
 from femto_bluesky.model.detectors import DetectorSettings
+from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.model.sums import AccumulatedImage
 from femto_bluesky.stream.analysis import AnalysisSettings, Pipeline
@@ -88,15 +89,28 @@ class LiveAnalysis(Pipeline):
 
     def result(self, run: str | None = None) -> LiveResult:
         """The step means of a run (the newest), and the sums of all detectors."""
-        return LiveResult(self.rois.result(run), self.accumulations.result())
+        sums = self.accumulations.result()
+        found = {name: image for name, image in sums.items() if image is not None}
+        return LiveResult(self.rois.result(run), found)
+
+    def groups(self) -> list[DataGroup]:
+        """The sums with the regions drawn on them, then the curves of the regions."""
+        images = [
+            replace(group, rois=self._rois_on(str(group.attributes["detector"])))
+            for group in self.accumulations.groups()
+        ]
+        return images + self.rois.groups()
+
+    def _rois_on(self, detector: str) -> dict[str, Roi]:
+        return {name: r for name, r in self.rois.settings.rois.items() if r.is_on(detector)}
 
     def fresh(self) -> Self:
         """A new pipeline with the settings as they are now, that has seen nothing."""
-        return type(self)(**dict(self.settings))
+        return type(self)(**dict(self._settings_now()))
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings; from the next shot on they count, and the derived run says so."""
-        settings = LiveAnalysisSettings.model_validate({**dict(self.settings), **changes})
+        settings = LiveAnalysisSettings.model_validate({**dict(self._settings_now()), **changes})
         self.rois.configure({"rois": settings.rois})
         self.cleaning.configure(dict(settings.cmos))
         self.accumulations.configure({"accumulating": settings.accumulate})
@@ -104,8 +118,13 @@ class LiveAnalysis(Pipeline):
 
     def settings_record(self) -> dict[str, Any]:
         """The settings as they are in the parts, as plain data."""
-        record = self.settings.model_dump(mode="json")
-        record["rois"] = self.rois.settings_record()["rois"]
-        record["cmos"] = self.cleaning.settings_record()
-        record["accumulate"] = self.accumulations.pattern.settings.accumulating
-        return record
+        return self._settings_now().model_dump(mode="json")
+
+    def _settings_now(self) -> LiveAnalysisSettings:
+        """The settings with those of the parts, which can be changed on their own."""
+        parts = {
+            "rois": self.rois.settings.rois,
+            "cmos": self.cleaning.settings,
+            "accumulate": self.accumulations.pattern.settings.accumulating,
+        }
+        return self.settings.model_copy(update=parts)

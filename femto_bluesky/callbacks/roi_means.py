@@ -79,7 +79,8 @@ class RoiMeans(Analysis):
             {**position, "n_shots": self.table.n_shots(run, step)} | self.step_row(run, step)
             for step, position in self.table.steps(run)
         ]
-        names = dict.fromkeys(name for row in rows for name in row)
+        # in the order of the settings, then what settings no longer name
+        names = sorted(dict.fromkeys(name for row in rows for name in row), key=self._rank)
         return {
             name: np.array([np.nan if row.get(name) is None else row[name] for row in rows])
             for name in names
@@ -114,7 +115,8 @@ class RoiMeans(Analysis):
         x, others = _axis(self.table.steps(run))
         found = []
         for column in columns:
-            title = self._title(column)
+            name, detector = self._named(column)
+            title = f"{name} on {detector}"
             std = np.nan_to_num(steps[f"{column}_std"], nan=0.0)
             counts = [Quantity(end, steps[f"{column}_{end}"]) for end in ("sem", "n")]
             found.append(
@@ -124,7 +126,7 @@ class RoiMeans(Analysis):
                     signal=Quantity("mean", steps[f"{column}_mean"], long_name=title),
                     axes=(x,),
                     errors=std,
-                    errors_name="standard deviation of the shots",
+                    errors_name="std of the shots",
                     columns=(*counts, Quantity("n_shots", steps["n_shots"]), *others),
                 )
             )
@@ -139,12 +141,22 @@ class RoiMeans(Analysis):
             )
         return found
 
-    def _title(self, column: str) -> str:
-        """The full name of the region that a column is of, with its detector."""
-        for name in self.settings.rois:
-            if column.endswith(f"_{slug(name)}"):
-                return f"{name} on {column.removesuffix(f'_{slug(name)}')}"
-        return column
+    def _named(self, column: str) -> tuple[str, str]:
+        """The full name of the region that a column is of, and its detector."""
+        found = [name for name in self.settings.rois if column.endswith(f"_{slug(name)}")]
+        if not found:
+            return column, "a detector"
+        name = max(found, key=len)
+        return name, column.removesuffix(f"_{slug(name)}")
+
+    def _rank(self, column: str) -> int:
+        """Where a column stands: motors and counts, then regions in the order of the settings."""
+        stem, _, kind = column.rpartition("_")
+        if kind not in ("mean", "std", "sem", "n"):
+            return -1
+        names = list(self.settings.rois)
+        name, _ = self._named(stem)
+        return names.index(name) if name in names else len(names)
 
 
 def _outputs(detector: str, name: str, roi: Roi) -> list[Output]:

@@ -1,4 +1,4 @@
-"""Pictures of results: an image with its ROIs, curves with their error bars, as PNG files.
+"""Pictures of results as PNG files, and the picture of an image with its ROIs.
 
 Drawn with matplotlib's objects alone: no display, no pyplot, no figure that stays alive.
 """
@@ -6,7 +6,6 @@ Drawn with matplotlib's objects alone: no display, no pyplot, no figure that sta
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -27,20 +25,18 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from femto_bluesky.files.results import new_file, package_version
-from femto_bluesky.model.results import DataGroup, DataGroupError, Quantity
+from femto_bluesky import __version__
+from femto_bluesky.files.curves import draw_curve
+from femto_bluesky.files.lettering import DPI, printable, wrapped
+from femto_bluesky.files.names import new_file
+from femto_bluesky.model.results import DataGroup, DataGroupError
 
-_DPI = 120
 _COLOUR_MAP = "inferno"
 _MASKED = "#8c8c8c"
 _ROI_COLOUR = "#39e6e6"
 # An image is drawn with a whole number of screen pixels for each of its own, in about this size.
 _LONGEST_SIDE_PX = 1500
 _SHORTEST_SIDES_PX = (160, 360)  # height, width
-# More points than this are drawn as a line in a band: markers and bars would cover each other.
-_MOST_MARKERS = 150
-_LETTER = 0.57  # the width of a letter, about, as a part of the font size
-_NAME_PX = 48  # the room that a slanted name needs along an axis
 
 
 def draw(group: DataGroup, target: str | Path | Axes) -> None:
@@ -65,9 +61,9 @@ def draw(group: DataGroup, target: str | Path | Axes) -> None:
             image = _draw_image(target, group, factor, "equal")
             _draw_colour_bar(image, group, ax=target)
             _draw_rois(target, group)
-            target.set_title(_printable(group.title), parse_math=False)
+            target.set_title(printable(group.title), parse_math=False)
         else:
-            _draw_curve(target, group)
+            draw_curve(target, group)
     elif is_image:
         _save(_image_figure(group), target, group.title)
     else:
@@ -85,23 +81,20 @@ def draw_curves(groups: Sequence[DataGroup], path: str | Path, *, title: str = "
     columns = 1 if len(groups) <= 4 else math.ceil(math.sqrt(len(groups) / 2))
     rows = math.ceil(len(groups) / columns)
     width, height = (8.0, 5.0) if len(groups) == 1 else (5.5 * columns + 2.5 * (columns == 1), 2.9)
-    figure = Figure(figsize=(width, height * rows + 0.3), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(width, height * rows + 0.3), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     for number, group in enumerate(groups, 1):
-        _draw_curve(figure.add_subplot(rows, columns, number), group)
+        draw_curve(figure.add_subplot(rows, columns, number), group)
     if title:
-        figure.suptitle(_printable(title), fontsize=13, parse_math=False)
+        figure.suptitle(printable(title), fontsize=13, parse_math=False)
     _save(figure, path, title or groups[0].title)
 
 
 def _save(figure: Figure, path: str | Path, title: str) -> None:
-    metadata = {"Title": title, "Software": f"femto_bluesky {package_version()}"}
+    metadata = {"Title": title, "Software": f"femto_bluesky {__version__}"}
     with new_file(path) as part:
         # Not savefig: what a user has set for it, such as a tight box, would change the size.
         FigureCanvasAgg(figure).print_png(part, metadata=metadata)
-
-
-# --- Images -----------------------------------------------------------------------------------
 
 
 def _image_figure(group: DataGroup) -> Figure:
@@ -114,10 +107,10 @@ def _image_figure(group: DataGroup) -> Figure:
     zoom = max(1, math.floor(0.75 * _LONGEST_SIDE_PX * factor / max(*shape, 1)))
     sides = (round(size / factor * zoom) for size in shape)
     high, wide = (max(*pair) for pair in zip(sides, _SHORTEST_SIDES_PX, strict=True))
-    title = _wrapped(group.title, wide, 13)
+    title = wrapped(group.title, wide, 13)
     left, right, bottom, top = 95, 150, 84, 34 + 26 * (1 + title.count("\n"))
     all_wide, all_high = left + wide + right, bottom + high + top
-    figure = Figure(figsize=(all_wide / _DPI, all_high / _DPI), dpi=_DPI)
+    figure = Figure(figsize=(all_wide / DPI, all_high / DPI), dpi=DPI)
     FigureCanvasAgg(figure)
 
     def add_axes(x: int, width: int) -> Axes:
@@ -167,8 +160,8 @@ def _draw_image(
         notes.append(f"each point: hottest of {factor}x{factor} pixels")
     if np.ma.getmaskarray(pixels).any():
         notes.append("grey: no data")
-    axes.set_xlabel("\n".join([_printable(x.label), "; ".join(notes)]).rstrip(), parse_math=False)
-    axes.set_ylabel(_printable(y.label), parse_math=False)
+    axes.set_xlabel("\n".join([printable(x.label), "; ".join(notes)]).rstrip(), parse_math=False)
+    axes.set_ylabel(printable(y.label), parse_math=False)
     return image
 
 
@@ -221,7 +214,7 @@ def _draw_colour_bar(
         raise DataGroupError("the axes to draw on belong to no figure; add them to one first")
     bar = figure.colorbar(image, ax=ax, cax=cax, extend=ends[outside])
     height = bar.ax.get_window_extent().height
-    bar.set_label(_wrapped(group.signal.label, height, 10), parse_math=False)
+    bar.set_label(wrapped(group.signal.label, height, 10), parse_math=False)
     if not isinstance(image.norm, AsinhNorm):
         return
     ticks = _ticks(image.norm, whole=group.signal.values.dtype.kind in "biu")
@@ -263,7 +256,7 @@ def _draw_rois(axes: Axes, group: DataGroup) -> None:
         left, right, top, bottom = x.edge(roi.x0), x.edge(roi.x1), y.edge(roi.y0), y.edge(roi.y1)
         box = Rectangle((left, top), right - left, bottom - top, path_effects=halo, **outline)
         axes.add_patch(box)
-        text = _wrapped(name, 0.8 * inside.width, size)  # bold is wider
+        text = wrapped(name, 0.8 * inside.width, size)  # bold is wider
         label = axes.annotate(text, (left, top), (0, 0), path_effects=halo, **letters, **apart)
         label.set_parse_math(False)
         _place(axes, label, box.get_window_extent(), inside, names)
@@ -316,83 +309,3 @@ class _Scale:
     def edge(self, index: int) -> float:
         """The coordinate of the lower edge of the pixel with this index."""
         return self.first + (index - 0.5) * self.step
-
-
-# --- Curves -----------------------------------------------------------------------------------
-
-
-def _draw_curve(axes: Axes, group: DataGroup) -> None:
-    y = np.where(np.isfinite(group.signal.values), group.signal.values, np.nan).astype(float)
-    errors = np.zeros(y.shape) if group.errors is None else np.asarray(group.errors, dtype=float)
-    errors = np.where(np.isfinite(errors) & (errors > 0), errors, 0.0)
-    x = _positions(axes, group.axes[0])
-    # Without an order, a line would only join what happened to be measured in succession.
-    is_ordered = bool(np.all(np.diff(x[np.isfinite(x)]) > 0) or np.all(np.diff(x) < 0))
-    line: dict[str, Any] = {"color": "#1f5fa8", "linestyle": "-" if is_ordered else "none"}
-    if is_ordered and len(x) > _MOST_MARKERS:
-        axes.fill_between(x, y - errors, y + errors, color="#1f5fa8", alpha=0.28, linewidth=0)
-        gaps = np.concatenate([[True], np.isnan(y), [True]])
-        alone = np.flatnonzero(gaps[:-2] & gaps[2:])  # a line does not show these
-        axes.plot(x, y, linewidth=0.9, marker="o", markersize=3, markevery=alone, **line)
-        what = "band"
-    else:
-        few = len(x) <= 40
-        bars: dict[str, Any] = {"ecolor": "#6d8fb5", "elinewidth": 1.2 if few else 0.7}
-        points: dict[str, Any] = {"marker": "o", "markersize": 5 if few else 3, "linewidth": 1.2}
-        yerr = errors if errors.any() else None
-        axes.errorbar(x, y, yerr=yerr, capsize=3 if few else 0, **bars, **points, **line)
-        what = "error bars"
-    if not (np.isfinite(x) & np.isfinite(y)).any():
-        axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", va="center")
-    axes.grid(True, color="0.88", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.set_xlabel(_printable(group.axes[0].label), parse_math=False)
-    box = axes.get_window_extent()
-    label = _wrapped(group.signal.label, box.height, 10)
-    if errors.any():
-        label += f"\n({what}: {_printable(group.errors_name or 'errors')})"
-    axes.set_ylabel(label, parse_math=False)
-    axes.set_title(_wrapped(group.title, box.width, 11), fontsize=11, parse_math=False)
-
-
-def _positions(axes: Axes, quantity: Quantity) -> NDArray[np.float64]:
-    """The points along x: the values, or where they are texts 0, 1, 2 ... named by them."""
-    if quantity.values.dtype.kind in "biuf":
-        return np.where(np.isfinite(quantity.values), quantity.values, np.nan).astype(float)
-    texts = [textwrap.shorten(_printable(str(v)), 24, placeholder="...") for v in quantity.values]
-    width = axes.get_window_extent().width
-    most = max(2, int(width / _NAME_PX))
-    shown = range(0, len(texts), math.ceil(len(texts) / most) or 1)
-    slanted = max(map(len, texts), default=0) * len(shown) > 0.7 * width / (
-        _LETTER * 10 * _DPI / 72
-    )
-    axes.set_xticks(
-        list(shown),
-        [texts[i] for i in shown],
-        rotation=35 if slanted else 0,
-        ha="right" if slanted else "center",
-        rotation_mode="anchor",
-        parse_math=False,
-    )
-    return np.arange(len(texts), dtype=float)
-
-
-# --- Text -------------------------------------------------------------------------------------
-
-
-def _wrapped(text: str, width_px: float, size: int) -> str:
-    """The text in lines of about one length that fit into a width, at a font size in points."""
-    text = _printable(text)
-    widest = max(10, int(width_px / (_LETTER * size * _DPI / 72)))
-    number = len(textwrap.wrap(text, widest))
-    widths = (width for width in range(1, widest) if len(textwrap.wrap(text, width)) == number)
-    return textwrap.fill(text, next(widths, widest))
-
-
-def _printable(text: str) -> str:
-    """The text with a box for each letter that the font lacks; matplotlib would warn of each."""
-    font = get_font(findfont(FontProperties()))
-    return "".join(
-        sign if sign.isspace() or font.get_char_index(ord(sign)) else "\N{WHITE SQUARE}"
-        for sign in text
-    )

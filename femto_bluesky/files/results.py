@@ -1,4 +1,4 @@
-"""Results as an HDF5/NeXus file that opens with a plot, and file names that overwrite nothing.
+"""Results as an HDF5/NeXus file that opens with a plot.
 
 Layout of the file, after the NeXus base classes NXroot, NXentry, NXdata and NXprocess
 (https://manual.nexusformat.org/classes/base_classes/index.html)::
@@ -12,14 +12,8 @@ Layout of the file, after the NeXus base classes NXroot, NXentry, NXdata and NXp
 
 from __future__ import annotations
 
-import errno
-import importlib.metadata
 import json
-import logging
-import os
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,24 +21,15 @@ from typing import Any
 import h5py
 import numpy as np
 
+from femto_bluesky import __version__
+from femto_bluesky.files.names import new_file
 from femto_bluesky.model.results import DataGroup, DataGroupError, Quantity
-
-logger = logging.getLogger(__name__)
 
 # Every HDF5 reader has these two filters, in a browser and in Matlab too. bitshuffle is ten times
 # faster, but a reader needs a plugin for it, and an image is written once a run.
 _COMPRESSION = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 _CHUNK_BYTES = 1 << 20
 _KEPT_FOR_NEXUS = frozenset({"NX_class", "axes", "auxiliary_signals", "default", "signal", "title"})
-_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
-
-
-class OutputExistsError(FileExistsError):
-    """A file that is to be written exists; the message says which and what to do."""
-
-
-class OutputError(OSError):
-    """A file that cannot be written; the message says why and what to do."""
 
 
 def write_results(
@@ -77,7 +62,7 @@ def write_results(
         file.attrs["default"] = "entry"
         file.attrs["file_name"] = Path(path).name
         file.attrs["creator"] = "femto_bluesky"
-        file.attrs["creator_version"] = package_version()
+        file.attrs["creator_version"] = __version__
         file.attrs["h5py_version"] = h5py.version.version
         file.attrs["HDF5_Version"] = h5py.version.hdf5_version
         entry = _nexus_group(file, "entry", "NXentry")
@@ -85,129 +70,6 @@ def write_results(
         for group in groups:
             _write_group(entry, group)
         _set_defaults(entry, groups)
-
-
-def new_path(directory: str | Path, stem: str, suffix: str, *, reserve: bool = False) -> Path:
-    """The first free name of ``stem.suffix``, ``stem_2.suffix``, ``stem_3.suffix`` ...
-
-    Where the plain name is taken, the log says which name is used instead. With `reserve` an empty
-    file is created under the name in the same step, so that no other process can get it: for files
-    that grow while a run goes on. Without, the name may be taken in the meantime; the writers of
-    this package then raise `OutputExistsError`.
-
-    Raises `OutputError` where the folder is missing or not writable, or `stem` is not a file name.
-    """
-    directory = Path(directory)
-    if stem in {"", ".", ".."} or any(sign in stem for sign in "/\\\0"):
-        raise OutputError(
-            f"{stem!r} cannot be the name of a file; give one without slashes, such as 'scan_12'"
-        )
-    suffix = suffix if suffix.startswith(".") or not suffix else f".{suffix}"
-    _check_folder(directory)
-    number = 1
-    while True:
-        path = directory / (f"{stem}_{number}{suffix}" if number > 1 else f"{stem}{suffix}")
-        if not os.path.lexists(path) and (not reserve or _create(path)):
-            break
-        number += 1
-    if number > 1:
-        logger.warning("%s exists already and is kept; writing %s instead", f"{stem}{suffix}", path)
-    return path
-
-
-@contextmanager
-def new_file(path: str | Path) -> Iterator[Path]:
-    """Give a temporary file beside `path`; on leaving, make it appear as `path`, complete.
-
-    The content is on the disk before the name appears, and a name that exists is never replaced,
-    not even one that another process made in the meantime. When the body raises, nothing is left.
-    Raises `OutputExistsError` or `OutputError`, before the body is run where that can be known.
-    """
-    path = Path(path)
-    _check_folder(path.parent)
-    if os.path.lexists(path):
-        raise _exists(path)
-    # Hidden and short, so that a name near the limit of 255 bytes still works.
-    part = path.parent / f".{secrets.token_hex(8)}.part"
-    _create(part)
-    try:
-        yield part
-        _sync(part)
-        _publish(part, path)
-    except BaseException as error:
-        error.add_note(f"nothing was written to {path}")
-        raise
-    finally:
-        part.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-def package_version() -> str:
-    """The version of the installed package, or "unknown" where it runs without installation."""
-    try:
-        return importlib.metadata.version("femto-bluesky")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def _exists(path: Path) -> OutputExistsError:
-    return OutputExistsError(
-        f"{path} exists already, and nothing is overwritten; move it away, or choose another name "
-        "(new_path finds a free one)"
-    )
-
-
-def _check_folder(directory: Path) -> None:
-    if not directory.exists():
-        raise OutputError(f"the folder {directory} does not exist; create it, or choose another")
-    if not directory.is_dir():
-        raise OutputError(f"{directory} is a file, but a folder is needed to write in")
-
-
-def _create(path: Path) -> bool:
-    """Create an empty file. False where the name is taken."""
-    try:
-        # Not tempfile.mkstemp: its files can be read by their owner only, whatever the umask.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise OutputError(
-            f"cannot create {path}: {error.strerror}; choose a folder where you may write, and a "
-            "name that the disk accepts"
-        ) from error
-    return True
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network file systems cannot sync a folder. The file itself must be safe.
-        if not path.is_dir() or error.errno not in {errno.EINVAL, errno.EBADF, errno.ENOTSUP}:
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def _publish(part: Path, path: Path) -> None:
-    """Give the file its name, unless the name is taken."""
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        raise _exists(path) from None
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        # No hard links on this file system: take the name first, then put the content there.
-        if not _create(path):
-            raise _exists(path) from None
-        part.replace(path)
-
-
-# --- The parts of the file --------------------------------------------------------------------
 
 
 def _check_paths(groups: Sequence[DataGroup]) -> None:
@@ -265,7 +127,7 @@ def _write_provenance(
     entry: h5py.Group, title: str, start: Mapping[str, Any], stop: Mapping[str, Any] | None
 ) -> None:
     analysis = start.get("analysis") or {}
-    version = str(analysis.get("version") or package_version())
+    version = str(analysis.get("version") or __version__)
     entry["title"] = title
     entry["program_name"] = "femto_bluesky"
     entry["program_name"].attrs["version"] = version

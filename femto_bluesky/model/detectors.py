@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +18,11 @@ class DetectorSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: Literal["counting", "camera", "unknown"] = Field(
+        default="unknown",
+        description="counting: its pixels are counts and are used as they are; camera: they have "
+        "a dark level",
+    )
     pixel_size_m: tuple[float, float] | None = Field(
         default=None, description="height and width of a pixel in metres; None: as the run says"
     )
@@ -35,14 +41,16 @@ class DetectorSettings(BaseModel):
 
 
 DETECTORS: Mapping[str, DetectorSettings] = {
-    "pilatus": DetectorSettings(pixel_size_m=(172e-6, 172e-6), mask_negative=True),
+    "pilatus": DetectorSettings(kind="counting", pixel_size_m=(172e-6, 172e-6), mask_negative=True),
     "andor3_zyla10": DetectorSettings(
-        pixel_size_m=(6.5e-6, 6.5e-6), dark_adu=100, threshold_adu=12
+        kind="camera", pixel_size_m=(6.5e-6, 6.5e-6), dark_adu=100, threshold_adu=12
     ),
     "andor3_zyla12": DetectorSettings(
-        pixel_size_m=(6.5e-6, 6.5e-6), dark_adu=100, threshold_adu=12
+        kind="camera", pixel_size_m=(6.5e-6, 6.5e-6), dark_adu=100, threshold_adu=12
     ),
-    "andor3_balor": DetectorSettings(pixel_size_m=(12e-6, 12e-6), dark_adu=100, threshold_adu=10),
+    "andor3_balor": DetectorSettings(
+        kind="camera", pixel_size_m=(12e-6, 12e-6), dark_adu=100, threshold_adu=10
+    ),
 }
 """The defaults, by what a detector's name in the documents begins with."""
 

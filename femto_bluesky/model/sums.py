@@ -43,8 +43,12 @@ class AccumulatedImage:
 
     @property
     def hottest(self) -> float:
-        """The largest pixel."""
-        return float(self.image.max(initial=0))
+        """The largest valid pixel; 0 where none is valid."""
+        largest = float(self.image.max())
+        if largest == 0 and self.mask.any():  # 0 is also what a masked pixel holds
+            valid = self.image[~self.mask]
+            largest = float(valid.max()) if valid.size else 0.0
+        return largest
 
 
 def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -106,14 +110,16 @@ class FrameSum:
                 "accumulate each on its own"
             )
         for run, theirs in other.shots.items():
-            mine = self.shots.setdefault(run, bytearray())
-            mine.extend(bytes(max(0, len(theirs) - len(mine))))
-            both = [n for n, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a and b]
+            pairs = zip(self.shots.get(run, b""), theirs, strict=False)
+            both = [n for n, (a, b) in enumerate(pairs) if a and b]
             if both:
                 raise ValueError(
                     f"shot {both[0]} of run {run} ({len(both)} shots in all) is in both sums that "
                     "are to be merged; cut the run into parts that do not overlap"
                 )
+        for run, theirs in other.shots.items():
+            mine = self.shots.setdefault(run, bytearray())
+            mine.extend(bytes(max(0, len(theirs) - len(mine))))
             for number, seen in enumerate(theirs):
                 mine[number] |= seen
         self._make_room(other.total.dtype, other.n_frames)

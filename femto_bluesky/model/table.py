@@ -52,6 +52,7 @@ class _Rows:
     """The rows of one run, at the places of their shot numbers; step -1 is a shot not seen."""
 
     steps: NDArray[np.int64] = field(default_factory=lambda: np.full(64, -1))
+    times: Column = field(default_factory=lambda: np.full(64, np.nan))
     columns: dict[str, Column] = field(default_factory=dict)
     labels: dict[str, Column] = field(default_factory=dict)
     positions: dict[int, Position] = field(default_factory=dict)
@@ -64,6 +65,7 @@ class _Rows:
             return
         more = max(size, end - size)
         self.steps = np.concatenate([self.steps, np.full(more, -1)])
+        self.times = np.concatenate([self.times, np.full(more, np.nan)])
         for columns in (self.columns, self.labels):
             for name, column in columns.items():
                 columns[name] = np.concatenate([column, np.full(more, np.nan)])
@@ -82,14 +84,16 @@ class ShotTable:
 
     @property
     def runs(self) -> list[str]:
-        """The runs with rows, in the order of their first shot here."""
-        return list(self._runs)
+        """The runs with rows, the newest last: in the order of the times of their first shots."""
+        # not in the order of arrival, which is another one where tables are merged
+        return sorted(self._runs, key=lambda run: float(np.nanmin(self._runs[run].times)))
 
     def add(self, shot: Shot, values: Mapping[str, float]) -> None:
         """Put values and the shot's labels into its row; other values already there stay."""
         rows = self._runs.setdefault(shot.run, _Rows())
         rows.reserve(shot.number + 1)
         rows.steps[shot.number] = shot.step
+        rows.times[shot.number] = shot.time
         rows.positions[shot.step] = shot.position
         for name, value in values.items():
             rows.put(rows.columns, name, shot.number, value)
@@ -101,8 +105,10 @@ class ShotTable:
         rows = self._runs.get(shot.run)
         if rows is not None and shot.number < rows.end:
             rows.steps[shot.number] = -1
-            for column in (*rows.columns.values(), *rows.labels.values()):
+            for column in (rows.times, *rows.columns.values(), *rows.labels.values()):
                 column[shot.number] = np.nan
+            if not (rows.steps >= 0).any():
+                del self._runs[shot.run]
 
     def merge(self, other: ShotTable) -> None:
         """Take in the rows of another table; where both have a value, the other's counts."""
@@ -111,6 +117,7 @@ class ShotTable:
             rows.reserve(theirs.end)
             seen = theirs.steps[: theirs.end] >= 0
             rows.steps[: theirs.end][seen] = theirs.steps[: theirs.end][seen]
+            rows.times[: theirs.end][seen] = theirs.times[: theirs.end][seen]
             rows.positions.update(theirs.positions)
             for mine, other_columns in (
                 (rows.columns, theirs.columns),
@@ -125,9 +132,9 @@ class ShotTable:
         self._runs.clear()
 
     def shot(self, run: str, number: int) -> dict[str, float | None]:
-        """The values of one shot; None where one is missing."""
+        """The values of one shot, None where one is missing; none of a shot that is not there."""
         rows = self._runs.get(run)
-        if rows is None or number >= rows.end:
+        if rows is None or number >= rows.end or rows.steps[number] < 0:
             return {}
         values = {name: float(column[number]) for name, column in rows.columns.items()}
         return {name: None if np.isnan(value) else value for name, value in values.items()}

@@ -7,29 +7,20 @@ from __future__ import annotations
 
 import gzip
 import json
-import logging
 import math
 import os
-import uuid
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from femto_bluesky.sources.externalise import (
-    Document,
-    PathExistsError,
-    externalise,
-    refuse_existing,
-)
-
-__all__ = ["JsonLinesError", "PathExistsError", "read", "write"]
-
-log = logging.getLogger(__name__)
+from femto_bluesky.files.names import check_free
+from femto_bluesky.files.stacks import file_uri
+from femto_bluesky.sources.documents import Document, Pair, with_stops
+from femto_bluesky.sources.externalise import externalise
 
 NAMES: Final = frozenset(
     "start descriptor event event_page datum datum_page resource stream_resource stream_datum "
@@ -41,25 +32,24 @@ class JsonLinesError(ValueError):
     """A file that does not hold documents as JSON lines."""
 
 
-def write(
-    documents: Iterable[tuple[str, Mapping[str, Any]]], path: str | os.PathLike[str]
-) -> list[Path]:
+def write(documents: Iterable[Pair], path: str | os.PathLike[str]) -> list[Path]:
     """Write documents to `path` (".gz" compresses), images to ``<stem>.h5`` beside it.
 
     Every line is strict JSON: arrays are lists, NaN and infinities are null. Returns the files
-    that were written. Raises `PathExistsError`, before anything is written, where either exists.
+    that were written. Raises `OutputExistsError` where either exists and `OutputError` where the
+    folder does not, before anything is written.
     """
     path = Path(path)
     images = _beside(path)
-    refuse_existing(path)
-    refuse_existing(images)
+    check_free(path)
+    check_free(images)
     with gzip.open(path, "xt") if path.suffix == ".gz" else path.open("x") as lines:
         for name, document in externalise(documents, images):
             lines.write(json.dumps([name, strict(document)], allow_nan=False) + "\n")
     return [path, images] if images.exists() else [path]
 
 
-def read(path: str | os.PathLike[str]) -> Iterator[Document]:
+def read(path: str | os.PathLike[str]) -> Iterator[Pair]:
     """The documents in `path` (".gz" is decompressed) as (name, document) pairs.
 
     A run that was cut off gets a stop document that says 'fail' and where. An HDF5 file that is
@@ -71,7 +61,8 @@ def read(path: str | os.PathLike[str]) -> Iterator[Document]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; check the name")
-    return _documents(path)
+    lines = _Lines(path)
+    return with_stops(lines, ending=lines.ending, damage=JsonLinesError)
 
 
 def strict(value: Any) -> Any:
@@ -107,33 +98,33 @@ def _beside(path: Path) -> Path:
     return path.with_name(Path(stem).stem + ".h5")
 
 
-def _documents(path: Path) -> Iterator[Document]:
-    open_runs = _OpenRuns()
-    number, offset = 0, 0
-    damage = ""
-    with _binary(path) as lines:
-        while not damage:
-            try:
-                line = lines.readline()
-                if not line:
-                    break
-                number += 1
-                name, document = _parse(line)
-            except (JsonLinesError, EOFError, OSError, zlib.error) as error:
-                damage = f"{path} is damaged at line {max(number, 1)} (byte {offset}): {error}"
-                break
-            offset += len(line)
-            open_runs.note(name, document)
-            yield name, _found(name, document, path)
-    if damage:
-        log.error("%s", damage)
-    reason = damage or f"{path} ends at line {number} (byte {offset}) without a stop document"
-    stops = list(open_runs.stops(reason))
-    if stops and not damage:
-        log.error("%s", reason)
-    yield from stops
-    if damage and not stops:
-        raise JsonLinesError(damage)
+class _Lines:
+    """The documents in a file of JSON lines, and how far it has been read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._n_lines = 0
+        self._offset = 0
+
+    def __iter__(self) -> Iterator[Document]:
+        with _binary(self._path) as lines:
+            while True:
+                try:
+                    line = lines.readline()
+                    if not line:
+                        return
+                    self._n_lines += 1
+                    name, document = _parse(line)
+                except (JsonLinesError, EOFError, OSError, zlib.error) as error:
+                    at = f"line {max(self._n_lines, 1)} (byte {self._offset})"
+                    raise JsonLinesError(f"{self._path} is damaged at {at}: {error}") from error
+                self._offset += len(line)
+                yield name, _found(name, document, self._path)
+
+    def ending(self) -> str:
+        """What to say of a run that is open at the end."""
+        at = f"line {self._n_lines} (byte {self._offset})"
+        return f"{self._path} ends at {at} without a stop document"
 
 
 def _binary(path: Path) -> IO[bytes]:
@@ -152,55 +143,13 @@ def _parse(line: bytes) -> Document:
     raise JsonLinesError('it is not a document; expected ["name", {...}]')
 
 
-class _OpenRuns:
-    """Which runs have begun and not ended, and how many events each stream of them has."""
-
-    def __init__(self) -> None:
-        self._events: dict[str, Counter[str]] = {}
-        self._streams: dict[str, tuple[str, str]] = {}
-        self._time = 0.0
-
-    def note(self, name: str, document: Mapping[str, Any]) -> None:
-        moment = document.get("time")
-        if isinstance(moment, (int, float)):
-            self._time = max(self._time, float(moment))
-        if name == "start":
-            self._events[str(document.get("uid"))] = Counter()
-        elif name == "descriptor":
-            run = str(document.get("run_start"))
-            self._streams[str(document.get("uid"))] = run, str(document.get("name", "primary"))
-        elif name in ("event", "event_page"):
-            run, stream = self._streams.get(str(document.get("descriptor")), ("", ""))
-            numbers = document.get("seq_num", 0)
-            last = max(numbers, default=0) if isinstance(numbers, list) else numbers
-            if run in self._events:
-                self._events[run][stream] = max(self._events[run][stream], last)
-        elif name == "stop":
-            self._events.pop(str(document.get("run_start")), None)
-
-    def stops(self, reason: str) -> Iterator[Document]:
-        """A stop document that says 'fail' for each open run."""
-        for run, events in self._events.items():
-            yield (
-                "stop",
-                {
-                    "uid": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{run} stop")),
-                    "run_start": run,
-                    "time": self._time,
-                    "exit_status": "fail",
-                    "reason": reason,
-                    "num_events": dict(events),
-                },
-            )
-
-
 def _found(name: str, document: dict[str, Any], path: Path) -> dict[str, Any]:
     """The document of an external file, pointing beside `path` where the file was moved there."""
     if name == "stream_resource" and str(document.get("uri", "")).startswith("file:"):
         said = Path(unquote(urlsplit(document["uri"]).path))
         beside = (path.parent / said.name).absolute()
         if not said.exists() and beside.exists():
-            return {**document, "uri": f"file://localhost{quote(beside.as_posix())}"}
+            return {**document, "uri": file_uri(beside)}
     elif name == "resource" and "resource_path" in document:
         said = Path(str(document.get("root", "")), document["resource_path"])
         beside = (path.parent / said.name).absolute()

@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from femto_bluesky.sources.bursts import HELD_BYTES
-from femto_bluesky.sources.envelopes import DamagedRecordingError, RecordingError, check
-from femto_bluesky.sources.runreader import RunReader
-from femto_bluesky.sources.runwriter import Document
+from femto_bluesky.sources.documents import Document
+from femto_bluesky.sources.predecessor.frames import HELD_BYTES
+from femto_bluesky.sources.predecessor.messages import DamagedRecordingError, RecordingError, check
+from femto_bluesky.sources.predecessor.runreader import RunReader
 
 __all__ = ["DamagedRecordingError", "RecordingError", "read"]
 

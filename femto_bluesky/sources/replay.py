@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from femto_bluesky.sources import jsonl, recordings
+from femto_bluesky.sources.documents import Pair, with_stops
 
-Pair = tuple[str, Mapping[str, Any]]
 PathLike = str | os.PathLike[str]
 Callback = Callable[[str, Any], object]
 
@@ -35,22 +35,32 @@ def replay(source: Source, *callbacks: Callback) -> None:
     """Feed every document of `source` to every callback, in order.
 
     `source` is a path (or a list of paths) of recorded streams or of JSON lines, a run of a
-    catalog, or an iterable of (name, document) pairs. Documents are handed on unchanged.
+    catalog, or an iterable of (name, document) pairs. Documents are handed on unchanged. A run
+    that has no stop document gets one that says 'fail'.
 
-    What a callback raises is raised. After the last document the first `failure` that a callback
-    has kept (an analysis isolates its own failures there) is raised too.
+    What a callback raises is raised. An analysis isolates what goes wrong in it and keeps it in its
+    `failures`; the first that was added there during this replay is raised after the last document.
     """
+    before = [len(_failures(callback)) for callback in callbacks]
     for name, document in documents_of(source):
         for callback in callbacks:
             callback(name, document)
-    for callback in callbacks:
-        failure = getattr(callback, "failure", None)
-        if isinstance(failure, BaseException):
-            raise failure
+    for callback, n in zip(callbacks, before, strict=True):
+        if added := _failures(callback)[n:]:
+            raise added[0]
 
 
-def documents_of(source: Source) -> Iterable[Pair]:
-    """The (name, document) pairs of whatever `replay` takes."""
+def _failures(callback: Callback) -> list[Exception]:
+    failures: list[Exception] = getattr(callback, "failures", [])
+    return failures
+
+
+def documents_of(source: Source) -> Iterator[Pair]:
+    """The (name, document) pairs of whatever `replay` takes; each run has a stop document."""
+    return with_stops(_pairs(source))
+
+
+def _pairs(source: Source) -> Iterable[Pair]:
     if isinstance(source, (str, os.PathLike)):
         return _from_paths([Path(source)])
     if isinstance(source, (list, tuple)) and source and _are_paths(source):

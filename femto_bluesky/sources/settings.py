@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import yaml
 
-from femto_bluesky.sources import unpickle
+from femto_bluesky.sources.predecessor import unpickle
 
 log = logging.getLogger(__name__)
 

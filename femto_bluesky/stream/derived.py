@@ -135,8 +135,9 @@ class DerivedRun:
         bundle = self._streams[stream]
         keys = bundle.descriptor_doc["data_keys"]
         inside = [key for key, entry in keys.items() if "external" not in entry]
-        for key in keys.keys() - inside:
-            self._write(bundle, key, [row[key] for row in rows], first_seq_num)
+        for key in keys:
+            if key not in inside and key in rows[0]:
+                self._write(bundle, key, [row[key] for row in rows], first_seq_num)
         columns = {key: [plain(row.get(key)) for row in rows] for key in inside}
         times = {key: [time] * len(rows) for key in inside}
         if stream == "shots":
@@ -169,7 +170,12 @@ class DerivedRun:
 
     def _describe_stream(self, stream: str, row: Mapping[str, Any]) -> ComposeDescriptorBundle:
         """Compose and emit the descriptor of a stream; images are described as in this row."""
-        outputs = [output for output in self._outputs if output.stream == stream]
+        # an image that there is not, as after a reset, has no shape to be described with
+        outputs = [
+            output
+            for output in self._outputs
+            if output.stream == stream and (not output.is_image or output.name in row)
+        ]
         data_keys: dict[str, Any] = {}
         objects: dict[str, list[str]] = {}
         hints: dict[str, dict[str, Any]] = {}

@@ -52,8 +52,9 @@ class Burst:
         if self.source is None:
             raise JoinError(
                 f"{self.image.key}: the frames of an event that was taken again stood in the "
-                "document and are gone, so they cannot be taken out of a sum; reset the "
-                "accumulation, or replay the run"
+                "document and are gone, expected them to be taken out of a sum; reset the "
+                "accumulation, put a checkpoint before each event of the plan, or let the detector "
+                "write files"
             )
         for index in range(self.start, self.stop):
             pixels = self.source.read(index)

@@ -93,6 +93,7 @@ class Hdf5Frames:
         self._file: h5py.File | None = None
         self._data: h5py.Dataset | None = None
         self._buffer: NDArray[Any] = np.empty((0, 0))
+        self._seen: tuple[int, int] = (0, 0)
 
     def _open(self) -> h5py.Dataset:
         if self._data is not None:
@@ -102,6 +103,7 @@ class Hdf5Frames:
                 f"{self.path}: no such file; the documents say that frames are in it. Mount the "
                 "disk that it is on, or move it back"
             )
+        self._seen = self._state()
         # a file that is written needs swmr; one written without it opens plainly; the last way
         # is for file systems without locks
         ways: list[Callable[[], h5py.File]] = [
@@ -161,8 +163,17 @@ class Hdf5Frames:
         if data.ndim == 2:
             return 1
         if self._file is not None and self._file.swmr_mode:
-            data.id.refresh()
+            data.refresh()  # the one of `data.id` leaves the shape that h5py remembers
+        elif self._state() != self._seen:
+            # opened without SWMR, it shows what was added since only when opened anew
+            self.close()
+            data = self._open()
         return int(data.shape[0])
+
+    def _state(self) -> tuple[int, int]:
+        """Time of the last change and size: what tells that a file was written to."""
+        found = self.path.stat()
+        return found.st_mtime_ns, found.st_size
 
     @property
     def frame_shape(self) -> tuple[int, int]:
@@ -173,14 +184,14 @@ class Hdf5Frames:
     def read(self, index: int) -> NDArray[Any]:
         """Frame `index`, in the buffer of this source."""
         data = self._open()
-        if index >= (1 if data.ndim == 2 else data.shape[0]) and index >= len(self):
-            self._reopen()
-            data = self._open()
-            if index >= len(self):
+        if index >= (1 if data.ndim == 2 else data.shape[0]):
+            there = len(self)
+            if index >= there:
                 raise FrameError(
-                    f"{self.path}: {self.dataset!r} holds {len(self)} frames, the documents name "
-                    f"frame {index}"
+                    f"{self.path}: {self.dataset!r} holds {there} frames, the documents name "
+                    f"frame {index}; copy the whole file, or wait until it is written"
                 )
+            data = self._open()
         try:
             data.read_direct(self._buffer, () if data.ndim == 2 else np.s_[index])
         except OSError as error:
@@ -189,11 +200,6 @@ class Hdf5Frames:
                 "file is damaged there, or a compression filter is missing"
             ) from error
         return self._buffer
-
-    def _reopen(self) -> None:
-        """A file that was opened without SWMR shows what was added since only when opened anew."""
-        if self._file is not None and not self._file.swmr_mode:
-            self.close()
 
     def close(self) -> None:
         """Close the file; the next read opens it again."""
@@ -282,9 +288,14 @@ def open_resource(doc: Mapping[str, Any]) -> FrameSource:
         dataset = parameters.get("dataset") or parameters.get("path") or "/entry/data/data"
         return Hdf5Frames(path, dataset)
     if kind in ("AD_TIFF", "multipart/related;type=image/tiff"):
-        return TiffFrames(
-            _numbered_paths(path, parameters["template"], parameters.get("filename", ""))
-        )
+        template = parameters.get("template")
+        if not template:
+            raise FrameError(
+                f"{path}: found only {sorted(parameters)} of the TIFF files, expected a template "
+                "of their names. A catalog loses it where the first digits in the names are not "
+                "their number; replay the documents as they came live (JSON lines)"
+            )
+        return TiffFrames(_numbered_paths(path, template, parameters.get("filename", "")))
     raise FrameError(
         f"{path}: frames of kind {kind!r} cannot be read; known are application/x-hdf5, "
         "multipart/related;type=image/tiff, AD_HDF5, AD_HDF5_SWMR and AD_TIFF"

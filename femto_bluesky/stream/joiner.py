@@ -13,11 +13,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from event_model import unpack_datum_page, unpack_event_page
 
+from femto_bluesky.stream.counts import (
+    FrameRange,
+    OpenRun,
+    Waiting,
+    check_counts,
+    check_inline,
+    check_overlap,
+)
 from femto_bluesky.stream.events import (
     FIRST_FRAME,
     HISTORY,
@@ -32,48 +40,9 @@ from femto_bluesky.stream.events import (
     RunStopped,
     image_keys,
 )
-from femto_bluesky.stream.frames import FrameSource, InlineFrames, open_resource
+from femto_bluesky.stream.frames import FrameError, InlineFrames, open_resource
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Range:
-    """A stream_datum: bursts [index, index + n_bursts) are those of the events [first, last)."""
-
-    resource: str
-    index: int
-    n_bursts: int
-    first: int
-    last: int
-    taken: set[int] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """An event some of whose frames have not been announced, or not been checked."""
-
-    descriptor: Document
-    doc: Document
-    images: list[ImageKey]
-    bursts: dict[str, Burst]
-
-
-@dataclass(slots=True)
-class _Run:
-    """What is known of a run that has not ended."""
-
-    start: Document
-    descriptors: dict[str, tuple[Document, list[ImageKey]]] = field(default_factory=dict)
-    ranges: dict[str, list[_Range]] = field(default_factory=dict)
-    waiting: dict[int, _Waiting] = field(default_factory=dict)
-    delivered: dict[int, JoinedEvent] = field(default_factory=dict)
-    sources: dict[str, FrameSource] = field(default_factory=dict)
-    on_hold: bool = False
-
-    @property
-    def uid(self) -> str:
-        return str(self.start["uid"])
 
 
 class Joiner:
@@ -88,23 +57,30 @@ class Joiner:
 
     def __init__(self, stream: str = "primary") -> None:
         self.stream = stream
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, OpenRun] = {}
         self._run_of_descriptor: dict[str, str] = {}
         self._resources: dict[str, Document] = {}
         self._datums: dict[str, Document] = {}
 
     def run_of(self, name: str, doc: Document) -> str | None:
-        """The uid of the run that a document belongs to; None where it does not say."""
+        """The uid of the run that a document belongs to; None where it does not say.
+
+        A catalog ends a run that never stopped with an empty stop document: it is of the run that
+        is open, if there is but one.
+        """
         if name == "start":
             return str(doc["uid"])
         if "run_start" in doc:
             return str(doc["run_start"])
+        if name == "stop" and len(self._runs) == 1:
+            return next(iter(self._runs))
         return self._run_of_descriptor.get(doc.get("descriptor", ""))
 
     def receive(self, name: str, doc: Any) -> Iterator[Joined]:
         """Take in one document and yield what it completes, in the order of the events."""
         if name == "start":
-            self._runs[doc["uid"]] = _Run(doc)
+            self.forget(doc["uid"])
+            self._runs[doc["uid"]] = OpenRun(doc, self.stream)
             yield RunStarted(doc)
             return
         if name in ("resource", "stream_resource"):
@@ -132,10 +108,13 @@ class Joiner:
         elif name == "stream_datum":
             self._announce(run, doc)
             yield from self._deliver(run)
-        elif name in ("event", "event_page"):
-            for event in unpack_event_page(doc) if name == "event_page" else (doc,):
-                self._wait(run, event)
-                yield from self._deliver(run)
+        elif name == "event":
+            self._wait(run, doc)
+            # at once, also on hold: what is announced later is of an event that is taken again
+            self._find(run, run.waiting.get(doc["seq_num"]))
+            yield from self._deliver(run)
+        elif name == "event_page":
+            yield from self._receive_page(run, doc)
 
     def forget(self, run: str) -> None:
         """Let go of a run's files and documents."""
@@ -147,12 +126,31 @@ class Joiner:
         for descriptor in [d for d, uid in self._run_of_descriptor.items() if uid == run]:
             del self._run_of_descriptor[descriptor]
         own = {u for u, doc in self._resources.items() if doc.get("run_start") == run}
-        for uid in own | set(state.sources):
+        own |= set(state.sources)
+        for uid in own:
             self._resources.pop(uid, None)
         for datum_id in [d for d, doc in self._datums.items() if doc["resource"] in own]:
             del self._datums[datum_id]
 
-    def _wait(self, run: _Run, doc: Document) -> None:
+    def _receive_page(self, run: OpenRun, page: Any) -> Iterator[JoinedEvent]:
+        """Take in a page. Its stream_datums came before all of it, so the newest is the last's."""
+        events = list(unpack_event_page(page))
+        last = {event["seq_num"]: event for event in events}
+        images = run.descriptors[page["descriptor"]][1]
+        for seq_num in last:
+            for image in images:
+                named = [r for r in run.ranges.get(image.key, ()) if r.first <= seq_num < r.last]
+                if sum(seq_num not in r.taken for r in named) > 1:
+                    # more of this event may be in the next page, and only the last has the newest
+                    run.on_hold = True
+        for event in events:
+            if last[event["seq_num"]] is event:
+                self._wait(run, event)
+                if not run.on_hold:
+                    self._find(run, run.waiting.get(event["seq_num"]))
+                yield from self._deliver(run)
+
+    def _wait(self, run: OpenRun, doc: Document) -> None:
         """Note an event and the frames that it brings itself or names by a datum."""
         descriptor, images = run.descriptors[doc["descriptor"]]
         seq_num = doc["seq_num"]
@@ -163,9 +161,11 @@ class Joiner:
             for image in images
             if image.key in doc["data"]
         }
-        run.waiting[seq_num] = _Waiting(descriptor, doc, images, bursts)
+        # without its images: an event that is kept must not keep them
+        data = {key: value for key, value in doc["data"].items() if key not in bursts}
+        run.waiting[seq_num] = Waiting(descriptor, {**doc, "data": data}, images, bursts)
 
-    def _announce(self, run: _Run, doc: Document) -> None:
+    def _announce(self, run: OpenRun, doc: Document) -> None:
         """Note a stream_datum: where the frames of some events are."""
         resource = self._resources.get(doc["stream_resource"])
         if resource is None:
@@ -175,194 +175,175 @@ class Joiner:
                 "with all its documents"
             )
         indices, seq_nums = doc["indices"], doc["seq_nums"]
-        found = _Range(
+        found = FrameRange(
             resource=resource["uid"],
             index=indices["start"],
             n_bursts=indices["stop"] - indices["start"],
             first=seq_nums["start"],
             last=seq_nums["stop"],
         )
-        run.ranges.setdefault(resource["data_key"], []).append(found)
+        key = resource["data_key"]
+        run.ranges.setdefault(key, []).append(found)
         descriptor, images = run.descriptors[doc["descriptor"]]
         announced = range(found.first, found.last)
-        if _all_streamed(descriptor):
+        for seq_num in announced:
+            waiting = run.waiting.get(seq_num)
+            if waiting is not None and not waiting.is_flown and key not in waiting.bursts:
+                run.on_hold = run.is_merged = True  # events before their frames: a replay
+        if _all_streamed(descriptor) and not run.is_merged:
             # a flyer: no event need come, for it would hold nothing but its number
             for seq_num in announced:
                 event = {"descriptor": descriptor["uid"], "seq_num": seq_num, "uid": doc["uid"],
                          "data": {}, "timestamps": {}, "time": descriptor["time"]}  # fmt: skip
-                run.waiting.setdefault(seq_num, _Waiting(descriptor, event, images, {}))
-        elif not run.waiting.keys().isdisjoint(announced):
-            run.on_hold = True  # events before their frames: a replay
+                flown = Waiting(descriptor, event, images, {}, is_flown=True)
+                run.waiting[seq_num] = flown
+                self._find(run, flown)
 
-    def _deliver(self, run: _Run) -> Iterator[JoinedEvent]:
+    def _deliver(self, run: OpenRun) -> Iterator[JoinedEvent]:
         """Hand out the events whose frames are known, in order, until one is not ready."""
         for seq_num in sorted(run.waiting):
             if run.on_hold or not self._is_ready(run, run.waiting[seq_num]):
                 return
             yield self._hand_out(run, seq_num)
 
-    def _hand_out(self, run: _Run, seq_num: int) -> JoinedEvent:
+    def _hand_out(self, run: OpenRun, seq_num: int) -> JoinedEvent:
         waiting = run.waiting.pop(seq_num)
+        replaced = run.delivered.pop(seq_num, None)
         for last in list(run.delivered.values())[-1:]:
             # frames that stand in a document are not kept beyond the next event
             for detector, burst in last.bursts.items():
                 if isinstance(burst.source, InlineFrames):
                     last.bursts[detector] = replace(burst, source=None)
         bursts = {image.detector: waiting.bursts[image.key] for image in waiting.images}
-        event = JoinedEvent(
-            run.start, waiting.descriptor, waiting.doc, bursts, run.delivered.pop(seq_num, None)
-        )
+        check_overlap(run, seq_num, bursts)
+        event = JoinedEvent(run.start, waiting.descriptor, waiting.doc, bursts, replaced)
+        if replaced is not None:
+            replaced.replaces = None
         run.delivered[seq_num] = event
         if len(run.delivered) > HISTORY:
             del run.delivered[next(iter(run.delivered))]
         return event
 
-    def _is_ready(self, run: _Run, waiting: _Waiting) -> bool:
+    def _is_ready(self, run: OpenRun, waiting: Waiting) -> bool:
         """Whether all frames of an event are known, and surely its own; may put the run on hold."""
+        if not self._find(run, waiting):
+            return False
         for image in waiting.images:
-            if image.key not in waiting.bursts:
-                burst = self._burst_announced(run, image, waiting.doc)
-                if burst is None:
-                    return False
-                waiting.bursts[image.key] = burst
             burst = waiting.bursts[image.key]
             if burst.source is None or isinstance(burst.source, InlineFrames):
                 continue
-            there = len(burst.source)
+            there = run.count(burst)
             if there < burst.stop:
-                raise self._disagreement(
-                    run, image.key, f"event {waiting.doc['seq_num']} needs the frames "
-                    f"{burst.start} to {burst.stop - 1}, found {there} in the file: a burst was "
-                    "short, or frames were lost", _remedy(burst),
-                )  # fmt: skip
-            if there > burst.stop and _is_counted(burst, waiting):
+                if not waiting.is_counted(image):
+                    return False  # what writes the file may be behind; `_finish` looks again
+                raise self._missing(run, waiting, burst, there)
+            if there > burst.stop and waiting.is_counted(image):
                 # the file is ahead of the events, so a short or repeated burst may hide in it
                 run.on_hold = True
                 return False
         return True
 
-    def _finish(self, run: _Run, stop: Document) -> Iterator[JoinedEvent]:
+    def _find(self, run: OpenRun, waiting: Waiting | None) -> bool:
+        """Look up the bursts of an event that are announced; whether none is left to be found."""
+        for image in waiting.images if waiting else ():
+            if image.key not in waiting.bursts:
+                burst = self._burst_announced(run, image, waiting.doc)
+                if burst is None:
+                    return False
+                waiting.bursts[image.key] = burst
+        return True
+
+    def _finish(self, run: OpenRun, stop: Document) -> Iterator[JoinedEvent]:
         """Hand out what was held, after a check that all counts agree."""
         for waiting in run.waiting.values():
-            for image in waiting.images:
-                if image.key not in waiting.bursts:
-                    burst = self._burst_announced(run, image, waiting.doc)
-                    if burst is None:
-                        raise self._disagreement(
-                            run, image.key, f"event {waiting.doc['seq_num']} has no frames: none "
-                            f"of the {len(run.ranges.get(image.key, ()))} stream_datum names it",
-                            "replay the run with all its documents",
-                        )  # fmt: skip
-                    waiting.bursts[image.key] = burst
+            if not self._find(run, waiting):
+                key = next(i.key for i in waiting.images if i.key not in waiting.bursts)
+                raise run.error(
+                    key, f"event {waiting.doc['seq_num']} has no frames: none of the "
+                    f"{len(run.ranges.get(key, ()))} stream_datum that came is left for it, "
+                    "expected one", "replay the run with all its documents",
+                )  # fmt: skip
         if run.on_hold:
-            self._check_counts(run, stop)
-        for seq_num in sorted(run.waiting):
+            check_counts(run, stop)
+        for seq_num, waiting in sorted(run.waiting.items()):
+            for burst in waiting.bursts.values():
+                there = run.count(burst)
+                if there < burst.stop:
+                    raise self._missing(run, waiting, burst, there)
             yield self._hand_out(run, seq_num)
 
-    def _check_counts(self, run: _Run, stop: Document) -> None:
-        """Raise `JoinError` unless the files hold just the frames that the events account for."""
-        known = run.waiting.keys() | run.delivered.keys()
-        for key, ranges in run.ranges.items():
-            lost = sorted({n for r in ranges for n in range(r.first, r.last)} - known)
-            if lost and stop["exit_status"] == "success":
-                raise self._disagreement(
-                    run, key, f"stream_datum names the events {lost}, which have not come",
-                    "replay the run with all its documents",
-                )  # fmt: skip
-        last: dict[int, Burst] = {}
-        for waiting in run.waiting.values():
-            for burst in waiting.bursts.values():
-                if _is_counted(burst, waiting):
-                    known_last = last.get(id(burst.source), burst)
-                    last[id(burst.source)] = max(burst, known_last, key=lambda b: b.stop)
-        for burst in last.values():
-            found = len(burst.source or ())
-            # a scan that was broken off may leave a burst whose event never came
-            spare = 0 if stop["exit_status"] == "success" else burst.image.n_frames
-            if not burst.stop <= found <= burst.stop + spare:
-                raise self._disagreement(
-                    run, burst.image.key, f"found {found} frames in the file, expected "
-                    f"{burst.stop} ({len(known)} events of {burst.image.n_frames} frames): a "
-                    "burst was short, or was taken again after a pause", _remedy(burst),
-                )  # fmt: skip
+    def _missing(self, run: OpenRun, waiting: Waiting, burst: Burst, there: int) -> JoinError:
+        found = (
+            f"event {waiting.doc['seq_num']} needs the frames {burst.start} to {burst.stop - 1}, "
+            f"found {there} in the file, expected {burst.stop} or more: a burst was short, or "
+            "frames were lost"
+        )
+        if waiting.is_counted(burst.image):
+            return run.unordered(burst.image, found)
+        return run.error(
+            burst.image.key, found, "copy the whole file, or leave out the run's last events"
+        )
 
-    def _burst_inside(self, run: _Run, image: ImageKey, doc: Document) -> Burst:
+    def _burst_inside(self, run: OpenRun, image: ImageKey, doc: Document) -> Burst:
         """The frames that stand in an event, or behind the datum_id that stands there."""
         value = doc["data"][image.key]
         if not isinstance(value, str):
             where = f"run {run.uid}, event {doc['seq_num']}, {image.key!r}"
             source = InlineFrames(value, image.dtype, where)
-            return Burst(image, source, 0, len(source))
+            burst = Burst(image, source, 0, len(source))
+            check_inline(run, image, doc, burst)
+            return burst
         datum = self._datums.pop(value, None)
         if datum is None or datum["resource"] not in self._resources:
-            raise self._disagreement(
-                run, image.key, f"event {doc['seq_num']} names the datum {value!r}, which (or "
+            raise run.error(
+                image.key, f"event {doc['seq_num']} names the datum {value!r}, which (or "
                 "whose resource) has not come", "replay the run with all its documents",
             )  # fmt: skip
         resource = self._resources[datum["resource"]]
         length = resource["resource_kwargs"].get("frame_per_point") or image.n_frames
         index = datum["datum_kwargs"].get("point_number", datum["datum_kwargs"].get("image_num"))
         if index is None:
-            raise self._disagreement(
-                run, image.key, f"datum {value!r} has only {sorted(datum['datum_kwargs'])}, "
+            raise run.error(
+                image.key, f"datum {value!r} has only {sorted(datum['datum_kwargs'])}, "
                 "expected point_number", "correct the detector's datum_kwargs",
             )  # fmt: skip
         return self._burst_at(run, image, resource["uid"], doc, int(index), int(length))
 
-    def _burst_announced(self, run: _Run, image: ImageKey, doc: Document) -> Burst | None:
+    def _burst_announced(self, run: OpenRun, image: ImageKey, doc: Document) -> Burst | None:
         """The frames that a stream_datum names for an event; None while none does."""
         seq_num = doc["seq_num"]
-        # the newest first, and each once: after a pause a seq_num is announced again
-        for found in reversed(run.ranges.get(image.key, [])):
-            if found.first <= seq_num < found.last and seq_num not in found.taken:
-                if (
-                    found.n_bursts != found.last - found.first
-                    and image.detector + FIRST_FRAME not in doc["data"]
-                ):
-                    raise self._disagreement(
-                        run, image.key, f"found {found.n_bursts} bursts in a stream_datum, "
-                        f"expected {found.last - found.first} (events {found.first} to "
-                        f"{found.last - 1}): a burst was taken again after a pause",
-                        _remedy(Burst(image, None, 0, 0)),
-                    )  # fmt: skip
-                found.taken.add(seq_num)
-                index = found.index + seq_num - found.first
-                return self._burst_at(run, image, found.resource, doc, index, image.n_frames)
-        return None
+        # After a pause a seq_num is announced again. The newest counts; those before it are of
+        # bursts that were lost, and are of no event any more.
+        named = [r for r in run.ranges.get(image.key, []) if r.first <= seq_num < r.last]
+        if not named or seq_num in named[-1].taken:
+            return None
+        found = named[-1]
+        if (
+            found.n_bursts != found.last - found.first
+            and image.detector + FIRST_FRAME not in doc["data"]
+        ):
+            raise run.unordered(
+                image, f"found {found.n_bursts} bursts in a stream_datum, expected "
+                f"{found.last - found.first} (events {found.first} to {found.last - 1}): a burst "
+                "was taken again after a pause",
+            )  # fmt: skip
+        found.taken.add(seq_num)
+        index = found.index + seq_num - found.first
+        return self._burst_at(run, image, found.resource, doc, index, image.n_frames)
 
     def _burst_at(
-        self, run: _Run, image: ImageKey, resource: str, doc: Document, index: int, length: int
+        self, run: OpenRun, image: ImageKey, resource: str, doc: Document, index: int, length: int
     ) -> Burst:
         if resource not in run.sources:
-            run.sources[resource] = open_resource(self._resources[resource])
+            try:
+                run.sources[resource] = open_resource(self._resources[resource])
+            except FrameError as error:
+                raise JoinError(f"{run.where(image.key)}: {error}") from error
         first = doc["data"].get(image.detector + FIRST_FRAME)
         if first is None:
             first = index * length
         length = doc["data"].get(image.detector + N_FRAMES, length)
         return Burst(image, run.sources[resource], int(first), int(first) + int(length))
-
-    def _disagreement(self, run: _Run, key: str, found: str, remedy: str) -> JoinError:
-        return JoinError(
-            f"run {run.uid} (scan {run.start.get('scan_id')}), stream {self.stream!r}, key "
-            f"{key!r}: {found}; {remedy}"
-        )
-
-
-def _is_counted(burst: Burst, waiting: _Waiting) -> bool:
-    """Whether only counting tells which frames of a file these are."""
-    return not (
-        isinstance(burst.source, InlineFrames)
-        or burst.image.detector + FIRST_FRAME in waiting.doc["data"]
-        or _all_streamed(waiting.descriptor)
-    )
-
-
-def _remedy(burst: Burst) -> str:
-    name = burst.image.detector
-    return (
-        f"let the detector put {name}{FIRST_FRAME} and {name}{N_FRAMES} into its events, or replay "
-        "the documents as they came live (JSON lines)"
-    )
 
 
 def _all_streamed(descriptor: Document) -> bool:

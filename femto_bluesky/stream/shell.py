@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from femto_bluesky.model.detectors import DETECTORS, DetectorSettings
 from femto_bluesky.model.outputs import Output
-from femto_bluesky.stream.derived import DerivedRun
+from femto_bluesky.stream.derived import DerivedRun, plain
 from femto_bluesky.stream.events import Document, Joined, JoinedEvent, RunStarted, RunStopped
 from femto_bluesky.stream.joiner import Joiner
 from femto_bluesky.stream.shots import ShotMaker, label_columns, label_keys
@@ -68,18 +68,21 @@ class Shell:
 
     def __call__(self, name: str, doc: Document) -> None:
         """Take in one document; never raises."""
-        uid = self._joiner.run_of(name, doc)
-        run = self._runs.get(uid or "")
-        if run is not None and run.failure is not None and name != "stop":
-            return
+        uid = None
         try:
-            for joined in self._joiner.receive(name, doc):
-                self._take(joined)
+            uid = self._joiner.run_of(name, doc)
+            run = self._runs.get(uid or "")
+            if run is None or run.failure is None:
+                for joined in self._joiner.receive(name, doc):
+                    self._take(joined)
         except Exception as failure:
             # isolated here, whatever it is: an analysis must not stop a scan
             self._fail(uid, failure)
-        if name == "stop" and run is not None:
-            self._stop(str(uid), doc)
+        if name == "stop" and uid in self._runs:
+            try:
+                self._stop(uid, doc)
+            except Exception as failure:
+                self._fail(uid, failure)
 
     def _take(self, joined: Joined) -> None:
         if isinstance(joined, RunStarted):
@@ -92,6 +95,9 @@ class Shell:
             self._end(joined.start["uid"])
 
     def _start(self, start: Document) -> None:
+        if start["uid"] in self._runs:
+            # replayed anew after it was broken off
+            self._stop(start["uid"], {"reason": "the run was begun again before it had stopped"})
         derived = DerivedRun(
             start,
             type(self._analysis).__name__,
@@ -133,7 +139,7 @@ class Shell:
         }
         axes = {}
         for motor in motors:
-            entry = dict(event.descriptor["data_keys"][motor])
+            entry: dict[str, Any] = plain(event.descriptor["data_keys"][motor])
             axes[motor] = entry | {"object_name": owner.get(motor, motor)}
         if not motors:
             axes[FRAME_AXIS] = {
@@ -182,7 +188,10 @@ class Shell:
     def _fail(self, uid: str | None, failure: Exception) -> None:
         self.failures.append(failure)
         log.error("run %s is not analysed further: %s", uid, failure, exc_info=failure)
-        run = self._runs.get(uid or "")
+        if uid is None:
+            return
+        self._joiner.forget(uid)
+        run = self._runs.get(uid)
         if run is not None:
             run.failure = failure
 
@@ -190,7 +199,10 @@ class Shell:
         run = self._runs.pop(uid)
         self._joiner.forget(uid)
         if run.failure is None:
-            run.derived.stop(stop["exit_status"], stop.get("reason") or "")
+            reason = stop.get("reason") or ""
+            if "exit_status" not in stop:
+                reason = reason or "the run has not stopped: its stop document is missing"
+            run.derived.stop(stop.get("exit_status", "fail"), reason)
         else:
             name = type(run.failure).__name__
             run.derived.stop("fail", f"{type(self._analysis).__name__}: {name}: {run.failure}")

@@ -16,13 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from femto_bluesky.files import results
-from femto_bluesky.files.results import (
-    OutputError,
-    OutputExistsError,
-    new_file,
-    new_path,
-    write_results,
-)
+from femto_bluesky.files.names import OutputError, OutputExistsError
+from femto_bluesky.files.results import write_results
 from femto_bluesky.model.results import DataGroup, DataGroupError, Quantity
 from femto_bluesky.model.rois import Roi
 
@@ -237,23 +232,6 @@ def test_an_existing_file_stays_as_it_is(tmp_path):
     assert listed(tmp_path) == ["results.h5"]
 
 
-@pytest.mark.parametrize("has_links", [True, False])
-def test_a_file_that_appears_in_the_meantime_stays_too(tmp_path, monkeypatch, has_links):
-    if not has_links:
-        monkeypatch.setattr(os, "link", no_links)
-    path = tmp_path / "a.txt"
-
-    def write_beside_another():
-        with new_file(path) as part:
-            part.write_text("ours")
-            path.write_text("theirs")
-
-    with pytest.raises(OutputExistsError, match="exists already"):
-        write_beside_another()
-    assert path.read_text() == "theirs"
-    assert listed(tmp_path) == ["a.txt"]
-
-
 def no_links(*_):
     raise OSError(errno.EPERM, "Operation not permitted")
 
@@ -299,29 +277,6 @@ def test_a_folder_that_refuses_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(OutputError, match=r"cannot create .*Permission denied; choose a folder"):
         write(tmp_path, curve())
-
-
-# --- Free names -------------------------------------------------------------------------------
-
-
-def test_the_first_free_name_is_found_and_said(tmp_path, caplog):
-    assert new_path(tmp_path, "scan_7", ".h5") == tmp_path / "scan_7.h5"
-    assert caplog.messages == []
-    (tmp_path / "scan_7.h5").touch()
-    (tmp_path / "scan_7_2.h5").symlink_to("nowhere")
-    assert new_path(tmp_path, "scan_7", "h5") == tmp_path / "scan_7_3.h5"
-    assert "scan_7.h5 exists already and is kept; writing" in caplog.messages[0]
-
-
-def test_a_reserved_name_is_nobody_elses(tmp_path):
-    names = {new_path(tmp_path, "run", "jsonl", reserve=True).name for _ in range(3)}
-    assert names == {"run.jsonl", "run_2.jsonl", "run_3.jsonl"} == set(listed(tmp_path))
-
-
-@pytest.mark.parametrize("stem", ["", "..", "a/b", "a\0b"])
-def test_a_stem_that_is_no_name_is_refused(tmp_path, stem):
-    with pytest.raises(OutputError, match="cannot be the name of a file; give one without"):
-        new_path(tmp_path, stem, ".h5")
 
 
 # --- Results that do not fit ------------------------------------------------------------------

@@ -16,6 +16,8 @@ import cbor2
 import numpy as np
 
 T0 = datetime(2025, 3, 1, 12, tzinfo=UTC)
+FRAMES = [np.full((3, 4), i, np.uint16) for i in range(6)]
+STEPS = [{"point_nb": i, "mot": float(i)} for i in range(3)]
 Message = tuple[int, Mapping[str, tuple[str, list[bytes]]]]
 
 
@@ -118,3 +120,13 @@ def _state(self: Any) -> dict[str, Any]:
 def _write(path: Path, data: bytes) -> Path:
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
     return path
+
+
+def two_files(folder: Path, **more: Any) -> list[Path]:
+    """A burst scan of three steps with two frames each: the images and what sardana says."""
+    defaults: dict[str, Any] = {"end": 7}
+    told = sardana(STEPS, [2, 4, 6], **{**defaults, **more})
+    return [
+        cbors(folder / "cam.cbors", stins("cam", FRAMES)),
+        cbors(folder / "sardana.cbors", told),
+    ]

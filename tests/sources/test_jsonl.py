@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from suitcase.jsonl import export
 
+from femto_bluesky.files.names import OutputError, OutputExistsError
 from femto_bluesky.sources import jsonl, recordings
 from femto_bluesky.sources.externalise import ImageError, externalise
-from femto_bluesky.sources.jsonl import JsonLinesError, PathExistsError
+from femto_bluesky.sources.jsonl import JsonLinesError
 from tests.sources import recorder
-from tests.sources.test_recordings import Documents, needs_data, of, two_files, valid
-
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+from tests.sources.documents import DATA, Documents, needs_data, of, valid
+from tests.sources.recorder import two_files
 
 
 def run(n_frames: int = 2, *, events: int = 3, **data_key: Any) -> Documents:
@@ -153,10 +153,12 @@ def test_event_pages_and_plain_images_are_moved_too(tmp_path: Path) -> None:
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     for name in ("r.jsonl", "r.h5"):
         (tmp_path / name).write_text("mine")
-        with pytest.raises(PathExistsError, match=f"{name} exists and is not overwritten"):
+        with pytest.raises(OutputExistsError, match=f"{name} exists already"):
             jsonl.write(run(), tmp_path / "r.jsonl")
         assert [p.read_text() for p in tmp_path.iterdir()] == ["mine"]
         (tmp_path / name).unlink()
+    with pytest.raises(OutputError, match=r"the folder .* does not exist"):
+        jsonl.write(run(), tmp_path / "none" / "r.jsonl")
 
 
 def test_wrong_images_are_named(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class ByteSource:
             data = b"".join(pieces)
             del pieces
         if len(data) != n:
-            raise SourceEndError(f"{n} bytes are declared, {len(data)} are left")
+            raise SourceEndError(f"{n} bytes are needed, {len(data)} are left")
         return data
 
     def readline(self) -> bytes:

@@ -12,14 +12,14 @@ from __future__ import annotations
 import io
 import pickletools
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from typing import IO, Any, Final, Protocol, cast
 
 import numpy as np
 
-from femto_bluesky.sources.bytesource import LONGEST, SourceEndError
-from femto_bluesky.sources.pickledvalues import (
+from femto_bluesky.sources.predecessor.bytesource import LONGEST, SourceEndError
+from femto_bluesky.sources.predecessor.pickledvalues import (
     CALLS,
     KNOWN,
     RECORDS,
@@ -41,7 +41,6 @@ __all__ = [
     "UnpickleError",
     "WorkParameter",
     "load",
-    "load_all",
     "loads",
 ]
 
@@ -268,10 +267,3 @@ _STEPS: Final[dict[str, Callable[[Any], Any]]] = {
     "NEWOBJ": lambda m: m._new_object(),
     "BUILD": lambda m: m._build(),
 }
-
-
-def load_all(source: Readable, *, where: str, at_end: Callable[[], bool]) -> Iterator[Any]:
-    """The values of consecutive pickles with the byte offset of each: pairs (offset, value)."""
-    while not at_end():
-        offset = source.tell()
-        yield offset, load(source, where=where)

@@ -9,11 +9,18 @@ from typing import Any, Final
 
 import numpy as np
 
-from femto_bluesky.sources import unpickle
-from femto_bluesky.sources.bursts import BurstBuilder, FramePlace, RereadFiles
-from femto_bluesky.sources.envelopes import Item, Stream
-from femto_bluesky.sources.images import FrameError, check_bytes, parse_format, parse_json
-from femto_bluesky.sources.readings import Reading, ReadingError, flat, key_of, plain
+from femto_bluesky.sources.predecessor import unpickle
+from femto_bluesky.sources.predecessor.frames import (
+    BurstBuilder,
+    FrameError,
+    FramePlace,
+    RereadFiles,
+    check_bytes,
+    parse_format,
+    parse_json,
+)
+from femto_bluesky.sources.predecessor.messages import Item, Stream
+from femto_bluesky.sources.predecessor.readings import Reading, ReadingError, flat, key_of, plain
 
 log = logging.getLogger(__name__)
 

@@ -1,15 +1,16 @@
-"""What sardana and contrast say of a scan: when it begins, its steps, and how it ends."""
+"""What sardana and contrast say of a scan: its title, when it begins, its steps, how it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from femto_bluesky.sources import titles, unpickle
-from femto_bluesky.sources.envelopes import Item, Stream
-from femto_bluesky.sources.images import FrameError, parse_json
-from femto_bluesky.sources.readings import Keys, Reading, flat, json_safe, plain
+from femto_bluesky.sources.predecessor import unpickle
+from femto_bluesky.sources.predecessor.frames import FrameError, parse_json
+from femto_bluesky.sources.predecessor.messages import Item, Stream
+from femto_bluesky.sources.predecessor.readings import Keys, Reading, flat, json_safe, plain
 
 TYPES: Final = frozenset({"sardana", "contrast"})
 
@@ -80,9 +81,9 @@ def sardana_scan(stream: str, values: Mapping[str, Any]) -> Scan:
     title = str(values.get("title") or "scan")
     columns = [c for c in values.get("column_desc") or [] if isinstance(c, dict) and "name" in c]
     motors = tuple(str(name) for name in values.get("ref_moveables") or ())
-    named = titles.parse(title, set(motors))
+    named = parse_title(title, set(motors))
     # ref_moveables decide which motors there are; the title only tells how they move.
-    named = titles.ScanTitle(
+    named = ScanTitle(
         named.plan_name,
         named.motors if set(named.motors) == set(motors) else motors,
         named.shape if set(named.motors) == set(motors) else (),
@@ -97,9 +98,7 @@ def sardana_scan(stream: str, values: Mapping[str, Any]) -> Scan:
     }
     dims = (
         # Sardana's mesh moves its first motor fastest (sardana.macroserver.macros.scan.mesh).
-        titles.dimensions(named, keys, first_is_slow=False)
-        if motors
-        else [[["point_nb"], "primary"]]
+        dimensions(named, keys, first_is_slow=False) if motors else [[["point_nb"], "primary"]]
     )
     if (n := _num_points(values, columns) or named.num_points) is not None:
         metadata["num_points"] = n
@@ -151,7 +150,7 @@ def contrast_scan(stream: str, started: Mapping[str, Any], first: Mapping[str, A
     snapshot = started.get("snapshot")
     known: Mapping[str, Any] = first or (snapshot if isinstance(snapshot, Mapping) else {})
     numbers = {n for n, v in known.items() if isinstance(plain(v), (int, float))}
-    named = titles.parse(description, numbers)
+    named = parse_title(description, numbers)
     metadata: dict[str, Any] = {
         "plan_name": named.plan_name,
         "plan_type": "generator",
@@ -168,7 +167,7 @@ def contrast_scan(stream: str, started: Mapping[str, Any], first: Mapping[str, A
         if started.get(name) is not None:
             metadata[name] = json_safe(started[name])
     metadata["hints"] = {
-        "dimensions": titles.dimensions(named, keys, first_is_slow=True)
+        "dimensions": dimensions(named, keys, first_is_slow=True)
         if named.motors
         else [[["time"], "primary"]]
     }
@@ -196,3 +195,62 @@ def _reading(key: str, owner: str, value: Any, n_frames: int, *, hinted: bool) -
     shape: tuple[int, ...] = getattr(value, "shape", ())
     dims = ("frame",) if len(shape) == 1 and shape[0] == n_frames else ()
     return Reading(key, owner, value, dims, hinted)
+
+
+@dataclass(frozen=True, slots=True)
+class ScanTitle:
+    """A title like ``mesh sx -2 2 3 sy -2 2 4 0.1``, taken apart.
+
+    `motors` stand in the order of the title, `shape` has one number of points a dimension
+    (empty where the title does not tell), and `is_mesh` says that each motor is a dimension.
+    """
+
+    plan_name: str
+    motors: tuple[str, ...]
+    shape: tuple[int, ...]
+    is_mesh: bool
+
+    @property
+    def num_points(self) -> int | None:
+        """How many points the scan has; None where the title does not tell."""
+        return math.prod(self.shape) if self.shape else None
+
+
+def parse_title(title: str, motors: Container[str]) -> ScanTitle:
+    """Take `title` apart; the words that are in `motors` are its motors.
+
+    A mesh has ``motor start end intervals`` for each motor; other scans have ``motor start end``
+    for each and the intervals behind the last. Intervals plus one are points.
+
+    >>> parse_title("mesh sx -2 2 3 sy -2 2 4 0.1", {"sx", "sy"}).shape
+    (4, 5)
+    >>> parse_title("ascan sx -2 2 10 0.1", {"sx"}).num_points
+    11
+    """
+    words = title.split()
+    places = [i for i, word in enumerate(words) if i and word in motors]
+    names = tuple(dict.fromkeys(words[i] for i in places))
+    is_mesh = len(words) > 0 and "mesh" in words[0].lower()
+    counted = places if is_mesh else places[-1:]
+    points = [_points(words, i + 3) for i in counted]
+    known = tuple(n for n in points if n is not None)
+    shape = known if len(known) == len(points) else ()
+    return ScanTitle(words[0] if words else "scan", names, shape, is_mesh)
+
+
+def dimensions(
+    scan: ScanTitle, key: Callable[[str], str], *, first_is_slow: bool
+) -> list[list[object]]:
+    """`hints.dimensions` of the scan, slow first; motors that move together share one."""
+    names = [key(name) for name in scan.motors]
+    if not scan.is_mesh:
+        return [[names, "primary"]]
+    return [[[name], "primary"] for name in (names if first_is_slow else names[::-1])]
+
+
+def _points(words: list[str], place: int) -> int | None:
+    try:
+        intervals = int(words[place])
+    except (IndexError, ValueError):
+        return None
+    return intervals + 1 if intervals >= 0 else None

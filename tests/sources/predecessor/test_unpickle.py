@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from femto_bluesky.sources import unpickle
-from femto_bluesky.sources.unpickle import UnpickleError
+from femto_bluesky.sources.predecessor import unpickle
+from femto_bluesky.sources.predecessor.unpickle import UnpickleError
 
 PLAIN = st.recursive(
     st.none()
@@ -185,10 +185,9 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
             unpickle.loads(prefix + data, where="x")
 
 
-def test_consecutive_pickles_come_with_their_offsets() -> None:
+def test_the_source_ends_up_behind_the_pickle() -> None:
     first, second = pickle.dumps([1]), pickle.dumps("two")
     source = io.BytesIO(first + second)
-    found = unpickle.load_all(
-        source, where="x", at_end=lambda: source.tell() == len(first + second)
-    )
-    assert list(found) == [(0, [1]), (len(first), "two")]
+    assert unpickle.load(source, where="x") == [1]
+    assert source.tell() == len(first)
+    assert unpickle.load(source, where="x") == "two"

@@ -11,9 +11,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from femto_bluesky.sources.readings import Reading, data_key
-
-Document = tuple[str, dict[str, Any]]
+from femto_bluesky.sources.documents import Document
+from femto_bluesky.sources.predecessor.readings import Reading, data_key
 
 NAMESPACE: Final = uuid.UUID("5ad1a3c0-6c3e-5b0e-9c0f-1f2b7c0d4e11")
 

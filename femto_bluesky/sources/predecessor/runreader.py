@@ -7,14 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from femto_bluesky.sources import controls
-from femto_bluesky.sources.bursts import RereadFiles
-from femto_bluesky.sources.envelopes import DamagedRecordingError, Item, RecordingError, items
-from femto_bluesky.sources.images import FrameError
-from femto_bluesky.sources.merging import Damage, Event, merge
-from femto_bluesky.sources.readings import Reading, ReadingError, key_of
-from femto_bluesky.sources.runwriter import Document, RunWriter
-from femto_bluesky.sources.stepdata import IMAGES, SPECTRA, StepData
+from femto_bluesky.sources.documents import Document
+from femto_bluesky.sources.predecessor import scans
+from femto_bluesky.sources.predecessor.frames import FrameError, RereadFiles
+from femto_bluesky.sources.predecessor.messages import (
+    Damage,
+    DamagedRecordingError,
+    Event,
+    Item,
+    RecordingError,
+    items,
+    merge,
+)
+from femto_bluesky.sources.predecessor.readings import Reading, ReadingError, key_of
+from femto_bluesky.sources.predecessor.runwriter import RunWriter
+from femto_bluesky.sources.predecessor.stepdata import IMAGES, SPECTRA, StepData
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +35,7 @@ class RunReader:
         self._files = files
         self._step = StepData(RereadFiles(), held_bytes)
         self._run: RunWriter | None = None
-        self._scan: controls.Scan | None = None
+        self._scan: scans.Scan | None = None
         # contrast names its motors only by the first readings: its start waits for them.
         self._started: tuple[str, Mapping[str, Any], float] | None = None
         self._types: dict[str, str] = {}
@@ -76,18 +83,18 @@ class RunReader:
             first.close()
 
     def _is_controlled(self) -> bool:
-        return not controls.TYPES.isdisjoint(self._types.values())
+        return not scans.TYPES.isdisjoint(self._types.values())
 
     def _event(self, event: Event) -> Iterator[Document]:
         """Begin a scan, take the data, then close the step or the scan: in this order."""
-        later: list[tuple[Item, str, controls.Message]] = []
+        later: list[tuple[Item, str, scans.Message]] = []
         self._time = max(item.time for item in event.messages)
         for item in event.messages:
             self._types.update({name: s.typ for name, s in item.streams.items()})
             for name, stream in item.streams.items():
-                if stream.typ in controls.TYPES:
+                if stream.typ in scans.TYPES:
                     try:
-                        message = controls.read(item, name, stream)
+                        message = scans.read(item, name, stream)
                     except FrameError as error:
                         raise DamagedRecordingError(item.path, item.offset, str(error)) from error
                     if message.kind == "begin":
@@ -96,7 +103,7 @@ class RunReader:
                         later.append((item, name, message))
         for item in event.messages:
             for name, stream in item.streams.items():
-                if stream.typ not in controls.TYPES:
+                if stream.typ not in scans.TYPES:
                     try:
                         kind = self._step.add(item, name, stream)
                     except FrameError as error:
@@ -132,19 +139,17 @@ class RunReader:
         if self._run is not None and detectors and detectors <= self._step.ended:
             yield from self._close("success", "")
 
-    def _begin(
-        self, item: Item, name: str, typ: str, message: controls.Message
-    ) -> Iterator[Document]:
+    def _begin(self, item: Item, name: str, typ: str, message: scans.Message) -> Iterator[Document]:
         if self._run is not None or self._started is not None:
             yield from self._close("abort", "a new scan begins before this one has ended")
         self._leave_out("before the scan begins")
         if typ == "sardana":
-            self._scan = controls.sardana_scan(name, message.values)
+            self._scan = scans.sardana_scan(name, message.values)
             yield self._open(self._scan.metadata, item.time)
         else:
             self._started = (name, message.values, item.time)
 
-    def _control(self, item: Item, name: str, message: controls.Message) -> Iterator[Document]:
+    def _control(self, item: Item, name: str, message: scans.Message) -> Iterator[Document]:
         is_sardana = self._types[name] == "sardana"
         stream = self._scan.stream if self._scan else self._started[0] if self._started else name
         if name != stream:
@@ -153,7 +158,7 @@ class RunReader:
             if self._run is None:
                 yield from self._open_late(item, name, message.values, is_sardana=is_sardana)
             if self._run is not None and self._scan is not None:
-                read = controls.sardana_readings if is_sardana else controls.contrast_readings
+                read = scans.sardana_readings if is_sardana else scans.contrast_readings
                 told = read(self._scan, message.values, self._step.n_frames())
                 data = self._step.take()
                 yield from self._run.event(
@@ -178,9 +183,9 @@ class RunReader:
             )
         self._started = None
         self._scan = (
-            controls.sardana_scan(name, started)
+            scans.sardana_scan(name, started)
             if is_sardana
-            else controls.contrast_scan(name, started, values)
+            else scans.contrast_scan(name, started, values)
         )
         yield self._open(self._scan.metadata, time)
 
@@ -198,7 +203,7 @@ class RunReader:
         """The stop document; frames that no step took are named in it."""
         if self._run is None and self._started is not None:
             name, started, time = self._started
-            self._scan = controls.contrast_scan(name, started, None)
+            self._scan = scans.contrast_scan(name, started, None)
             yield self._open(self._scan.metadata, time)
         left = self._leave_out("behind the last step")
         if self._run is not None:

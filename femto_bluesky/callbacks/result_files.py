@@ -1,0 +1,100 @@
+"""Leave the results of each run on disk: documents, an HDF5/NeXus file and pictures."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from femto_bluesky.files.names import new_path
+from femto_bluesky.files.pictures import draw, draw_curves
+from femto_bluesky.files.results import write_results
+from femto_bluesky.model.rois import slug
+from femto_bluesky.sources import jsonl
+from femto_bluesky.stream.analysis import Analysis
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A derived run whose documents are being written."""
+
+    start: Mapping[str, Any]
+    path: Path
+    lines: IO[str]
+
+
+class ResultFiles:
+    """Subscribe it to an analysis: `analysis.subscribe(ResultFiles(analysis, "results"))`.
+
+    Into the directory (made where it is missing) go, for each run, `scan_<scan_id>.jsonl` (the
+    derived run, line by line as it comes), `scan_<scan_id>.h5` (results, when the run ends),
+    `scan_<scan_id>_<what>.png` for each image, with the regions of interest drawn, and one picture
+    of all step means. Where a name is taken, the new files get another. `paths` names what was
+    written, `failures` what could not be; neither stops the analysis.
+    """
+
+    def __init__(self, analysis: Analysis, directory: str | Path) -> None:
+        self.paths: list[Path] = []
+        self.failures: list[Exception] = []
+        self._analysis = analysis
+        self._directory = Path(directory)
+        self._open: dict[str, _Run] = {}
+        self._run_of_descriptor: dict[str, str] = {}
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Take in a document of a derived run."""
+        try:
+            self._take(name, doc)
+        except Exception as failure:
+            self.failures.append(failure)
+            log.exception("results of a run could not be written into %s", self._directory)
+
+    def _take(self, name: str, doc: Mapping[str, Any]) -> None:
+        if name == "start":
+            self._directory.mkdir(parents=True, exist_ok=True)
+            path = new_path(
+                self._directory, f"scan_{doc.get('scan_id', '')}", "jsonl", reserve=True
+            )
+            self.paths.append(path)
+            self._open[doc["uid"]] = _Run(doc, path, path.open("a"))
+        run = self._open.get(self._uid(name, doc))
+        if run is None:
+            return
+        run.lines.write(json.dumps([name, jsonl.strict(doc)]) + "\n")
+        run.lines.flush()
+        if name == "stop":
+            run.lines.close()
+            del self._open[run.start["uid"]]
+            self._write(run, doc)
+
+    def _uid(self, name: str, doc: Mapping[str, Any]) -> str:
+        if name == "descriptor":
+            self._run_of_descriptor[doc["uid"]] = doc["run_start"]
+        if name == "start":
+            return str(doc["uid"])
+        return str(doc.get("run_start") or self._run_of_descriptor.get(doc["descriptor"], ""))
+
+    def _write(self, run: _Run, stop: Mapping[str, Any]) -> None:
+        stem = run.path.stem
+        groups = self._analysis.groups()
+        if not groups:
+            return
+        path = new_path(self._directory, stem, "h5")
+        title = f"scan {run.start.get('scan_id')}: {run.start.get('plan_name')}"
+        write_results(path, groups, title=title, start=run.start, stop=stop)
+        self.paths.append(path)
+        for group in groups:
+            if len(group.axes) == 2:
+                picture = new_path(self._directory, f"{stem}_{slug(group.path)}", "png")
+                draw(group, picture)
+                self.paths.append(picture)
+        curves = [group for group in groups if group.path.startswith("step_means/")]
+        if curves:
+            picture = new_path(self._directory, f"{stem}_step_means", "png")
+            draw_curves(curves, picture, title=title)
+            self.paths.append(picture)

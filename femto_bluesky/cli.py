@@ -1,0 +1,290 @@
+"""The command `femto-bluesky`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import numpy as np
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from femto_bluesky.callbacks import LiveAnalysis
+from femto_bluesky.callbacks.result_files import ResultFiles
+from femto_bluesky.files.names import new_path
+from femto_bluesky.model.rois import Roi, RoiError
+from femto_bluesky.sources import jsonl
+from femto_bluesky.sources.replay import documents_of
+from femto_bluesky.sources.replay import replay as replay_documents
+from femto_bluesky.sources.settings import read_settings
+from femto_bluesky.stream.analysis import Analysis
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Analysis for a Bluesky beamline whose signal is so weak that one exposure shows nothing.",
+)
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        help="recorded streams of one scan (.cbors, .pkls, also .gz), or JSON lines (.jsonl)",
+        show_default=False,
+    ),
+]
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option(help="settings: our JSON or YAML, or the predecessor's parameters (JSON, pickle)"),
+]
+Rois = Annotated[
+    list[str] | None,
+    typer.Option("--roi", metavar="NAME=x0,y0,x1,y1", help="a region of interest, half open"),
+]
+Callbacks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--callback",
+        metavar="MODULE:CLASS",
+        help="a callback of your own; MODULE may be a .py file. An argument `directory` gets --out",
+    ),
+]
+Out = Annotated[Path | None, typer.Option(help="where results are left (made where missing)")]
+
+
+def main() -> None:
+    """Run the command; what goes wrong is said in one line, and the exit code is 1."""
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=Console(stderr=True), show_time=False, show_path=False)],
+    )
+    app()
+
+
+@app.command()
+def replay(
+    sources: Sources,
+    settings: SettingsFile = None,
+    roi: Rois = None,
+    callback: Callbacks = None,
+    out: Out = None,
+) -> None:
+    """Analyse recorded runs again: ROI means of each step, accumulated images, pictures."""
+    with _told():
+        live = LiveAnalysis(**_settings(settings, roi), directory=_made(out))
+        callbacks = [live, *(_loaded(spec, out) for spec in callback or ())]
+    files = []
+    for analysis in callbacks:
+        if out is not None and isinstance(analysis, Analysis):
+            files.append(ResultFiles(analysis, out))
+            analysis.subscribe(files[-1])
+    stops: list[dict[str, Any]] = []
+    problems: list[Exception] = []
+    try:
+        replay_documents(_watched(documents_of(sources), stops), *callbacks)
+    except Exception as failure:
+        problems.append(failure)
+    problems += [failure for written in files for failure in written.failures]
+    show(live)
+    written = [path for item in (*files, *callbacks) for path in getattr(item, "paths", ())]
+    _finish(written, stops, problems)
+
+
+@app.command()
+def convert(
+    sources: Sources,
+    to: Annotated[Path, typer.Option(help="the .jsonl to write; frames go into a .h5 beside it")],
+) -> None:
+    """Turn recordings into a Bluesky run: JSON lines, with the frames in an HDF5 file."""
+    stops: list[dict[str, Any]] = []
+    with _told():
+        if not to.name.removesuffix(".gz").endswith(".jsonl"):
+            raise ValueError(f"--to {to}: expected a name that ends in .jsonl")
+        written = jsonl.write(_watched(documents_of(sources), stops), to)
+    _finish(written, stops, [])
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="where results are left")] = Path("demo-output"),
+    steps: Annotated[int, typer.Option(min=1, help="motor positions")] = 17,
+    frames: Annotated[int, typer.Option(min=1, help="frames at each position")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the simulated frames")] = 0,
+) -> None:
+    """Scan a simulated beamline with a live analysis: rings, few photons a frame, truth known."""
+    from femto_bluesky.demo import run_demo  # the RunEngine takes a second to import
+
+    with _told():
+        done = run_demo(out, steps=steps, frames=frames, seed=seed)
+    show(done.live, done.truth)
+    _finish(done.paths, [], done.problems)
+    Console(soft_wrap=True).print(
+        f"The raw run is kept too. Analyse it again with\n  femto-bluesky replay {done.raw}",
+        highlight=False,
+    )
+
+
+def show(live: LiveAnalysis, truth: dict[str, list[float]] | None = None) -> None:
+    """Print what was found: the step means of each run, and the sums."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200  # a pipe or a file has no width to keep to
+    for run in live.rois.table.runs:
+        columns = live.rois.result(run)
+        means = [name for name in columns if name.endswith("_mean")]
+        table = Table(title=f"Step means of run {run[:8]}", title_justify="left")
+        plain = [name for name in columns if not name.endswith(("_mean", "_std", "_sem", "_n"))]
+        for name in plain:
+            table.add_column(name, justify="right")
+        for name in means:
+            column = name.removesuffix("_mean")
+            table.add_column(f"{column}\nmean ± std", justify="right", no_wrap=True)
+        for name in truth or ():
+            table.add_column(name, justify="right")
+        for row in range(len(columns["n_shots"])):
+            cells = [_text(columns[name][row]) for name in plain]
+            for name in means:
+                std = columns[name.removesuffix("_mean") + "_std"][row]
+                cells.append(f"{_text(columns[name][row])} ± {_text(std, 2):<7}")
+            cells += [_text(values[row]) for values in (truth or {}).values()]
+            table.add_row(*cells)
+        console.print(table)
+    for detector, found in live.accumulations.result().items():
+        if found is not None:
+            console.print(
+                f"{detector}: sum of {found.n_frames} images, total {found.total:.6g}, hottest "
+                f"{found.hottest:.6g}",
+                highlight=False,
+            )
+
+
+def _text(value: Any, digits: int = 6) -> str:
+    if isinstance(value, str):
+        return value
+    return "missing" if np.isnan(value) else f"{value:.{digits}g}"
+
+
+def _settings(path: Path | None, rois: list[str] | None) -> dict[str, Any]:
+    found = {} if path is None else read_settings(path)
+    boxes = dict(found.pop("rois", {}))
+    for text in rois or ():
+        name, _, numbers = text.rpartition("=")
+        corners = numbers.split(",")
+        if not name or len(corners) != 4 or not all(c.strip().isdigit() for c in corners):
+            raise RoiError(
+                f"--roi {text!r}: expected NAME=x0,y0,x1,y1 with four whole numbers, columns and "
+                "rows of the half-open box"
+            )
+        boxes[name] = Roi(**dict(zip(("x0", "y0", "x1", "y1"), map(int, corners), strict=True)))
+    return {"rois": boxes, **found}
+
+
+def _loaded(spec: str, out: Path | None) -> Any:
+    """An instance of the class that MODULE:CLASS names."""
+    module_name, _, class_name = spec.partition(":")
+    if module_name.endswith(".py"):
+        path = Path(module_name)
+        found = importlib.util.spec_from_file_location(path.stem, path)
+        if not path.is_file() or found is None or found.loader is None:
+            raise FileNotFoundError(f"--callback {spec}: no file {path}")
+        module = importlib.util.module_from_spec(found)
+        sys.modules[path.stem] = module
+        found.loader.exec_module(module)
+    else:
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"--callback {spec}: {error}; expected MODULE:CLASS with an installed module, or "
+                "PATH.py:CLASS"
+            ) from error
+    kind = getattr(module, class_name, None)
+    if not isinstance(kind, type):
+        raise ValueError(f"--callback {spec}: {module_name} has no class {class_name!r}")
+    takes_directory = "directory" in inspect.signature(kind).parameters
+    return kind(directory=out) if takes_directory else kind()
+
+
+def _made(out: Path | None) -> Path | None:
+    """The directory, made where it is missing, and known to take files."""
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = new_path(out, ".writable", "tmp", reserve=True)
+        probe.unlink()
+    return out
+
+
+def _watched(
+    documents: Iterable[tuple[str, Any]], stops: list[dict[str, Any]]
+) -> Iterator[tuple[str, Any]]:
+    """The documents, with a bar of the events and their rate; stop documents are noted."""
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=Console(stderr=True),
+        transient=True,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task("events", total=None, rate="")
+        for name, doc in documents:
+            if name == "start":
+                bar.reset(task, total=doc.get("num_points"), description=_scan(doc))
+            yield name, doc
+            if name in ("event", "event_page"):
+                bar.advance(task, 1 if name == "event" else len(doc["seq_num"]))
+                speed = bar.tasks[0].speed
+                bar.update(task, rate=f"{speed:.1f}/s" if speed else "")
+            elif name == "stop":
+                stops.append(dict(doc))
+
+
+def _scan(start: dict[str, Any]) -> str:
+    return f"scan {start['scan_id']}" if "scan_id" in start else f"run {start['uid'][:8]}"
+
+
+class _told:  # noqa: N801
+    """Errors in here are the user's to mend: one line, and exit code 1."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (OSError, ValueError, TypeError, RuntimeError)):
+            _quit([error])
+
+
+def _finish(
+    written: Iterable[Path], stops: list[dict[str, Any]], problems: list[Exception]
+) -> None:
+    """Name the files; where something went wrong, say what and exit with 1."""
+    console = Console(soft_wrap=True)
+    for path in written:
+        console.print(f"wrote {path}", highlight=False)
+    told: list[BaseException] = list(problems)
+    for stop in stops:
+        if stop.get("exit_status") == "fail":
+            told.append(RuntimeError(f"run {stop['run_start'][:8]}: {stop.get('reason')}"))
+    if told:
+        _quit(told)
+
+
+def _quit(problems: Iterable[BaseException]) -> NoReturn:
+    console = Console(stderr=True, soft_wrap=True)
+    for problem in problems:
+        text = str(problem)
+        if isinstance(problem, ValidationError):
+            text = "; ".join(
+                f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors()
+            )
+        console.print(f"femto-bluesky: {text}", style="red", highlight=False, markup=False)
+    raise typer.Exit(1)

@@ -1,0 +1,91 @@
+"""Documents as pairs with their names, and the stop document that a run lacks."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+Document = tuple[str, dict[str, Any]]
+"""A document that a source makes, with its name."""
+
+Pair = tuple[str, Mapping[str, Any]]
+"""A document that comes from elsewhere, with its name; it is never changed."""
+
+
+def with_stops(
+    documents: Iterable[Pair],
+    *,
+    ending: Callable[[], str] = lambda: "the documents end without a stop document",
+    damage: type[Exception] | tuple[type[Exception], ...] = (),
+) -> Iterator[Pair]:
+    """The same documents, and a stop that says 'fail' for each run that has none at the end.
+
+    A stop document that names no run is what a catalog gives for a run that never stopped: it is
+    left out. `ending` is asked, behind the last document, for the reason that the stops give. Where
+    the source raises, the stops give the error as their reason; then it is raised, but for an error
+    of the type `damage`, if there was a stop to tell of it.
+    """
+    open_runs = _OpenRuns()
+    try:
+        for name, document in documents:
+            if name == "stop" and not (document and document.get("run_start")):
+                continue
+            open_runs.note(name, document)
+            yield name, document
+    except Exception as error:
+        stops = list(open_runs.stops(str(error)))
+        yield from stops
+        if not (stops and isinstance(error, damage)):
+            raise
+    else:
+        yield from open_runs.stops(ending())
+
+
+class _OpenRuns:
+    """Which runs have begun and not ended, and how many events each stream of them has."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, Counter[str]] = {}
+        self._streams: dict[str, tuple[str, str]] = {}
+        self._time = 0.0
+
+    def note(self, name: str, document: Mapping[str, Any]) -> None:
+        moment = document.get("time")
+        if isinstance(moment, (int, float)):
+            self._time = max(self._time, float(moment))
+        if name == "start" and "uid" in document:
+            self._events[str(document["uid"])] = Counter()
+        elif name == "descriptor":
+            run = str(document.get("run_start"))
+            self._streams[str(document.get("uid"))] = run, str(document.get("name", "primary"))
+        elif name in ("event", "event_page"):
+            run, stream = self._streams.get(str(document.get("descriptor")), ("", ""))
+            numbers = document.get("seq_num", 0)
+            last = max(numbers, default=0) if isinstance(numbers, list) else numbers
+            if run in self._events:
+                self._events[run][stream] = max(self._events[run][stream], last)
+        elif name == "stop":
+            self._events.pop(str(document.get("run_start")), None)
+
+    def stops(self, reason: str) -> Iterator[Document]:
+        """A stop document that says 'fail', and why, for each run that is open; then none is."""
+        while self._events:
+            run = next(iter(self._events))
+            events = self._events.pop(run)
+            log.error("run %s did not stop: %s", run, reason)
+            yield (
+                "stop",
+                {
+                    "uid": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{run} stop")),
+                    "run_start": run,
+                    "time": self._time,
+                    "exit_status": "fail",
+                    "reason": reason,
+                    "num_events": dict(events),
+                },
+            )
