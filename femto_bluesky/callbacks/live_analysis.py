@@ -111,9 +111,13 @@ class LiveAnalysis(Pipeline):
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings; from the next shot on they count, and the derived run says so."""
         settings = LiveAnalysisSettings.model_validate({**dict(self._settings_now()), **changes})
-        self.rois.configure({"rois": settings.rois})
-        self.cleaning.configure(dict(settings.cmos))
-        self.accumulations.configure({"accumulating": settings.accumulate})
+        # what is not named stays as it is, also in an accumulation that was stopped on its own
+        if "rois" in changes:
+            self.rois.configure({"rois": settings.rois})
+        if "cmos" in changes:
+            self.cleaning.configure(dict(settings.cmos))
+        if "accumulate" in changes:
+            self.accumulations.configure({"accumulating": settings.accumulate})
         self.settings = settings
 
     def settings_record(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class RoiMeans(Analysis):
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change the regions; rows of shots already seen stay as they are."""
-        check_names(changes.get("rois", {}))
+        check_names(RoiMeansSettings.model_validate({**dict(self.settings), **changes}).rois)
         super().configure(changes)
 
     def update(self, shot: Shot) -> Shot:
@@ -111,7 +111,9 @@ class RoiMeans(Analysis):
         """For each region a curve of the step means, with std as error, and one of the shots."""
         run = run or next(reversed(self.table.runs), "")
         steps, rows = self.result(run), self.table.rows(run)
-        columns = [name.removesuffix("_mean") for name in steps if name.endswith("_mean")]
+        stems = [name.removesuffix("_mean") for name in steps if name.endswith("_mean")]
+        # a motor's name may end in _mean too
+        columns = [stem for stem in stems if stem in rows and f"{stem}_sem" in steps]
         x, others = _axis(self.table.steps(run))
         found = []
         for column in columns:

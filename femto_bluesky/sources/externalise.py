@@ -39,17 +39,17 @@ def externalise(documents: Iterable[Pair], h5_path: str | os.PathLike[str]) -> I
     Raises `OutputExistsError` where the file exists, `ImageError` where an image does not fit.
     """
     with FrameFile(Path(h5_path)) as file:
-        runs: dict[str, _Descriptor] = {}
+        descriptors: dict[str, _Descriptor] = {}
         for name, document in documents:
             if name == "descriptor":
                 described = _Descriptor.of(document)
-                runs[document["uid"]] = described
+                descriptors[document["uid"]] = described
                 yield name, described.rewritten()
-            elif name == "event" and runs[document["descriptor"]].images:
-                yield from _event(document, runs[document["descriptor"]], file)
-            elif name == "event_page" and runs[document["descriptor"]].images:
+            elif name == "event" and descriptors[document["descriptor"]].images:
+                yield from _event(document, descriptors[document["descriptor"]], file)
+            elif name == "event_page" and descriptors[document["descriptor"]].images:
                 for event in event_model.unpack_event_page(cast("EventPage", document)):
-                    yield from _event(event, runs[document["descriptor"]], file)
+                    yield from _event(event, descriptors[document["descriptor"]], file)
             else:
                 yield name, dict(document)
 
@@ -110,7 +110,7 @@ def _event(event: Mapping[str, Any], described: _Descriptor, file: FrameFile) ->
         new = key not in described.stacks
         if new:
             described.stacks[key] = file.stack(
-                f"{described.document['run_start']}/{described.document['uid']}/{key}",
+                f"/{described.document['run_start']}/{described.document['uid']}/{key}",
                 image.shape[-2:],
                 image.dtype,
             )

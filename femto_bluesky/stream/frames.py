@@ -5,25 +5,19 @@ A source reads one frame at a time into one buffer that it fills again for the n
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
 
-import h5py
-import hdf5plugin  # noqa: F401  (registers the compression filters that detectors write with)
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-log = logging.getLogger(__name__)
+from femto_bluesky.stream.datasets import FrameError, OpenDataset, acquire
 
-MAX_CHUNK_CACHE_BYTES = 512 * 1024**2
-
-
-class FrameError(RuntimeError):
-    """Frames that cannot be read or cannot be told apart; the message names where and why."""
+__all__ = ["FrameError", "FrameSource", "Hdf5Frames", "InlineFrames", "TiffFrames", "checked_image",
+           "open_resource", "path_of_uri"]  # fmt: skip
 
 
 class FrameSource(Protocol):
@@ -90,108 +84,41 @@ class Hdf5Frames:
 
     def __init__(self, path: Path, dataset: str) -> None:
         self.path, self.dataset = path, dataset
-        self._file: h5py.File | None = None
-        self._data: h5py.Dataset | None = None
+        self._held: OpenDataset | None = None
         self._buffer: NDArray[Any] = np.empty((0, 0))
-        self._seen: tuple[int, int] = (0, 0)
 
-    def _open(self) -> h5py.Dataset:
-        if self._data is not None:
-            return self._data
-        if not self.path.is_file():
-            raise FrameError(
-                f"{self.path}: no such file; the documents say that frames are in it. Mount the "
-                "disk that it is on, or move it back"
-            )
-        self._seen = self._state()
-        # a file that is written needs swmr; one written without it opens plainly; the last way
-        # is for file systems without locks
-        ways: list[Callable[[], h5py.File]] = [
-            lambda: h5py.File(self.path, "r", swmr=True, libver="latest"),
-            lambda: h5py.File(self.path, "r"),
-            lambda: h5py.File(self.path, "r", locking=False),
-        ]
-        for way in ways:
-            try:
-                self._file = way()
-                break
-            except (OSError, ValueError) as error:
-                failure = error
-        else:
-            raise FrameError(
-                f"{self.path}: not readable as HDF5 ({failure}); while it is being written, the "
-                'writer must use libver="latest" and swmr_mode'
-            ) from failure
-        found = self._file.get(self.dataset)
-        if not isinstance(found, h5py.Dataset):
-            names: list[str] = []
-            self._file.visititems(lambda n, o: names.append(n) if _is_stack(o) else None)
-            raise FrameError(
-                f"{self.path}: no dataset {self.dataset!r}; datasets of frames in it: "
-                f"{names or 'none'}"
-            )
-        if found.ndim not in (2, 3) or found.dtype.kind not in "buif":
-            raise FrameError(
-                f"{self.path}: {self.dataset!r} has shape {found.shape} and dtype {found.dtype}; "
-                "expected (frames, rows, columns) of real numbers"
-            )
-        self._data = self._with_chunk_cache(found)
-        dtype = found.dtype.newbyteorder("=")
-        self._buffer = np.empty(found.shape[-2:], np.float32 if dtype == np.float16 else dtype)
-        return self._data
-
-    @staticmethod
-    def _with_chunk_cache(data: h5py.Dataset) -> h5py.Dataset:
-        chunks = data.chunks
-        if data.ndim != 3 or chunks is None or chunks[0] == 1:
-            return data
-        across = [-(-size // chunk) for size, chunk in zip(data.shape[1:], chunks[1:], strict=True)]
-        needed = int(np.prod(chunks) * np.prod(across) * data.dtype.itemsize)
-        if needed > MAX_CHUNK_CACHE_BYTES:
-            log.warning(
-                "%s: %s has chunks of %d frames (%d MB to read one frame); reading is slow. "
-                "Write one frame a chunk",
-                data.file.filename, data.name, chunks[0], needed // 10**6,
-            )  # fmt: skip
-            return data
-        access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-        access.set_chunk_cache(10007, needed, 1.0)
-        return h5py.Dataset(h5py.h5d.open(data.file.id, data.name.encode(), access))
+    def _open(self) -> OpenDataset:
+        if self._held is None:
+            self._held = acquire(self.path, self.dataset)
+            data = self._held.data
+            dtype = data.dtype.newbyteorder("=")
+            self._buffer = np.empty(data.shape[-2:], np.float32 if dtype == np.float16 else dtype)
+        return self._held
 
     def __len__(self) -> int:
-        data = self._open()
-        if data.ndim == 2:
+        held = self._open()
+        if held.data.ndim == 2:
             return 1
-        if self._file is not None and self._file.swmr_mode:
-            data.refresh()  # the one of `data.id` leaves the shape that h5py remembers
-        elif self._state() != self._seen:
-            # opened without SWMR, it shows what was added since only when opened anew
-            self.close()
-            data = self._open()
-        return int(data.shape[0])
-
-    def _state(self) -> tuple[int, int]:
-        """Time of the last change and size: what tells that a file was written to."""
-        found = self.path.stat()
-        return found.st_mtime_ns, found.st_size
+        held.refresh()
+        return int(held.data.shape[0])
 
     @property
     def frame_shape(self) -> tuple[int, int]:
         """Rows and columns of a frame."""
-        rows, columns = self._open().shape[-2:]
+        rows, columns = self._open().data.shape[-2:]
         return rows, columns
 
     def read(self, index: int) -> NDArray[Any]:
         """Frame `index`, in the buffer of this source."""
-        data = self._open()
-        if index >= (1 if data.ndim == 2 else data.shape[0]):
+        held = self._open()
+        if index >= (1 if held.data.ndim == 2 else held.data.shape[0]):
             there = len(self)
             if index >= there:
                 raise FrameError(
                     f"{self.path}: {self.dataset!r} holds {there} frames, the documents name "
                     f"frame {index}; copy the whole file, or wait until it is written"
                 )
-            data = self._open()
+        data = held.data
         try:
             data.read_direct(self._buffer, () if data.ndim == 2 else np.s_[index])
         except OSError as error:
@@ -202,14 +129,10 @@ class Hdf5Frames:
         return self._buffer
 
     def close(self) -> None:
-        """Close the file; the next read opens it again."""
-        if self._file is not None:
-            self._file.close()
-        self._file = self._data = None
-
-
-def _is_stack(item: Any) -> bool:
-    return isinstance(item, h5py.Dataset) and item.ndim in (2, 3)
+        """Let go of the file; the next read takes it again."""
+        if self._held is not None:
+            self._held.release()
+            self._held = None
 
 
 class TiffFrames:

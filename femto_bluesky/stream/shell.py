@@ -97,7 +97,9 @@ class Shell:
     def _start(self, start: Document) -> None:
         if start["uid"] in self._runs:
             # replayed anew after it was broken off
-            self._stop(start["uid"], {"reason": "the run was begun again before it had stopped"})
+            self._end_derived(
+                start["uid"], {"reason": "the run was begun again before it had stopped"}
+            )
         derived = DerivedRun(
             start,
             type(self._analysis).__name__,
@@ -196,8 +198,11 @@ class Shell:
             run.failure = failure
 
     def _stop(self, uid: str, stop: Document) -> None:
-        run = self._runs.pop(uid)
         self._joiner.forget(uid)
+        self._end_derived(uid, stop)
+
+    def _end_derived(self, uid: str, stop: Document) -> None:
+        run = self._runs.pop(uid)
         if run.failure is None:
             reason = stop.get("reason") or ""
             if "exit_status" not in stop:

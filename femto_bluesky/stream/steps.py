@@ -108,6 +108,9 @@ def _plain(reading: Any) -> float | str:
     """A motor reading as JSON holds it: a number (NaN and infinite ones too), or text."""
     if isinstance(reading, str):
         return reading
+    if reading is None:
+        # what is no number is null in JSON lines; a NaN of its own, for it equals no other
+        return float("nan")
     values = np.asarray(reading)
     if values.size != 1 or values.dtype.kind not in "buif":
         raise FrameError(

@@ -37,6 +37,10 @@ def assert_laws(
     out of `LAWS` (None: all); leave one out only where the analysis says why it cannot keep it.
 
     An analysis of one detector at a time is given shots of one, or told which one.
+
+    >>> from femto_bluesky.callbacks import Accumulation
+    >>> from femto_bluesky.testing.shots import make_shots
+    >>> assert_laws(Accumulation(), make_shots(("pilatus",), runs=("run-1", "run-2")))
     """
     unknown = set(laws or ()) - LAWS.keys()
     if unknown:
@@ -87,8 +91,10 @@ def plain_parts(value: Any) -> Any:
         return {"type": type(value).__name__} | {n: plain_parts(getattr(value, n)) for n in names}
     if isinstance(value, Mapping):
         return {key: plain_parts(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(plain_parts, value))
+    if isinstance(value, list):
+        return [plain_parts(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(plain_parts(item) for item in value)
     return value.copy() if isinstance(value, np.ndarray) else value
 
 

@@ -260,6 +260,13 @@ def test_a_reset_by_the_user_keeps_the_detector():
     assert level(accumulation) == 3
 
 
+def test_cleared_it_follows_the_first_detector_that_comes():
+    accumulation = seen(shot(1), shot(1, detector="zyla"))
+    accumulation.clear()
+    accumulation.update(shot(2, 1, detector="zyla"))
+    assert accumulation.result().detector == "zyla"
+
+
 def test_a_detector_can_be_named(caplog):
     shots = [shot(v, detector=d) for v, d in ((1, "cam"), (2, "zyla"))]
     found = seen(*shots, detector="zyla").result()

@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, content):
     path = tmp_path / "dark.npy"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match="no readable .npy image of dark levels") as error:
+    with pytest.raises(ValueError, match=r"no readable \.npy image of dark levels") as error:
         CmosCleaning(dark_file=path).update(shot())
     assert str(path) in str(error.value)
     assert "numpy.save" in str(error.value)
@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, content):
 
 def test_a_pickled_dark_image_is_not_executed(tmp_path):
     np.save(tmp_path / "dark.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="no readable .npy image of dark levels"):
+    with pytest.raises(ValueError, match=r"no readable \.npy image of dark levels"):
         CmosCleaning(dark_file=tmp_path / "dark.npy").update(shot())
 
 
@@ -132,8 +132,10 @@ def test_any_type_of_frame(dtype):
 def test_settings_count_from_the_next_shot_on():
     cleaning = CmosCleaning()
     before = cleaning.update(shot())
-    cleaning.configure({"dark_adu": 900, "threshold_adu": 5})
+    cleaning.configure({"dark_adu": 900})
     assert cleaning.update(shot()).frame.dense()[1, 3] == 100
+    cleaning.configure({"threshold_adu": 101})
+    assert cleaning.update(shot()).frame.dense()[1, 3] == 0
     assert before.frame.dense()[1, 3] == 900, "a shot handed on stays as it was"
     cleaning.configure({"dark_adu": None, "threshold_adu": None})
     assert cleaning.update(shot()).frame.dense()[1, 3] == 900

@@ -19,7 +19,7 @@ from femto_bluesky.testing.shots import make_shots
 ROIS = {
     "ROI 2": Roi(x0=1, y0=2, x1=5, y1=6),
     "the gap": Roi(x0=8, y0=0, x1=9, y1=12, detector="pilatus"),  # no valid pixel
-    "α": Roi(x0=0, y0=0, x1=16, y1=12),
+    "ö": Roi(x0=0, y0=0, x1=16, y1=12),
 }
 RUNS = ("run-1", "run-2")
 ALL = ("pilatus", "andor3_zyla12", "camera")

@@ -16,7 +16,7 @@ from femto_bluesky.testing.documents import difference
 from femto_bluesky.testing.laws import plain_parts
 from femto_bluesky.testing.shots import make_shots
 
-ROIS = {"ROI 2": Roi(x0=1, y0=2, x1=5, y1=6), "α": Roi(x0=0, y0=0, x1=16, y1=12)}
+ROIS = {"ROI 2": Roi(x0=1, y0=2, x1=5, y1=6), "ö": Roi(x0=0, y0=0, x1=16, y1=12)}
 SHOTS = make_shots(("pilatus", "andor3_zyla12"), n_frames=3)
 
 
@@ -108,7 +108,7 @@ def test_not_accumulating_the_newest_is_shown():
 
 
 def test_settings_can_change_while_it_runs():
-    live = seen(LiveAnalysis({"a": ROIS["α"]}), SHOTS[:6])
+    live = seen(LiveAnalysis({"a": ROIS["ö"]}), SHOTS[:6])
     live.configure(
         {"rois": {"b": ROIS["ROI 2"]}, "cmos": {"dark_adu": 0, "threshold_adu": 0},
          "accumulate": False}
@@ -134,7 +134,7 @@ def test_settings_can_change_while_it_runs():
         ({"accumulate": "perhaps"}, ValidationError),
         ({"roi": {}}, ValidationError),
         ({"cmos": {"dark_adu": -1}}, ValidationError),
-        ({"rois": {"a b": ROIS["α"], "a-b": ROIS["α"]}, "accumulate": False}, RoiError),
+        ({"rois": {"a b": ROIS["ö"], "a-b": ROIS["ö"]}, "accumulate": False}, RoiError),
     ],
 )
 def test_settings_that_make_no_sense_change_nothing(changes, error):
@@ -147,7 +147,7 @@ def test_settings_that_make_no_sense_change_nothing(changes, error):
 
 def test_settings_of_a_part_that_was_changed_on_its_own_are_kept():
     live = LiveAnalysis(ROIS)
-    live.rois.configure({"rois": {"b": ROIS["α"]}})
+    live.rois.configure({"rois": {"b": ROIS["ö"]}})
     live.cleaning.configure({"dark_adu": 7})
     live.accumulations.configure({"accumulating": False})
     record = live.settings_record()
@@ -157,6 +157,16 @@ def test_settings_of_a_part_that_was_changed_on_its_own_are_kept():
     live.configure({"cmos": {"dark_adu": 8}})
     assert list(live.rois.settings.rois) == ["b"]
     assert live.settings_record()["accumulate"] is False
+
+
+def test_an_accumulation_that_was_stopped_on_its_own_stays_stopped():
+    live = seen(LiveAnalysis(ROIS), SHOTS[:6])
+    live.accumulation("pilatus").stop()
+    live.configure({"rois": {"b": ROIS["ö"]}})
+    found = seen(live, SHOTS[6:12]).result().accumulated
+    assert (found["pilatus"].is_sum, found["andor3_zyla12"].is_sum) == (False, True)
+    live.configure({"accumulate": True})
+    assert live.result().accumulated["pilatus"].n_frames == 3
 
 
 def test_the_record_is_plain_and_whole():

@@ -126,11 +126,13 @@ def test_regions_can_change_midway():
     found = means.result()
     np.testing.assert_array_equal(found["cam_a_mean"], [1, 2])
     np.testing.assert_array_equal(found["cam_b_mean"], [np.nan, 7])
-    assert [output.name for output in means.outputs(["cam"])][0] == "cam_b"
+    assert means.outputs(["cam"])[0].name == "cam_b"
     # those that the settings name come first
     assert [group.path for group in means.groups()][::2] == ["step_means/cam_b", "step_means/cam_a"]
-    with pytest.raises(ValidationError):
-        means.configure({"rois": {"b": {"x0": 3}}})
+    for nonsense in ({"b": {"x0": 3}}, None, 3):
+        with pytest.raises(ValidationError):
+            means.configure({"rois": nonsense})
+    assert means.settings.rois == {"b": BOX}
 
 
 def test_regions_as_plain_data():
@@ -165,10 +167,10 @@ def test_the_result_is_columns_of_the_newest_run():
 
 
 def test_the_curves():
-    means = seen({"ROI 2": BOX, "α": GAP})
+    means = seen({"ROI 2": BOX, "ö": GAP})
     groups = {group.path: group for group in means.groups()}
     paths = ["step_means/pilatus_ROI_2", "roi_means/pilatus_ROI_2"]
-    assert list(groups) == [*paths, "step_means/pilatus_α", "roi_means/pilatus_α"]
+    assert list(groups) == [*paths, "step_means/pilatus_ö", "roi_means/pilatus_ö"]
     for group in groups.values():
         group.check()
     steps, shots = groups[paths[0]], groups[paths[1]]
@@ -183,7 +185,7 @@ def test_the_curves():
     np.testing.assert_allclose(shots.signal.values, values, rtol=1e-12)
     assert shots.axes[0].values.tolist() == list(range(12))
     assert shots.columns[0].values.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    assert (groups["step_means/pilatus_α"].errors == 0).all(), "errors hold no NaN"
+    assert (groups["step_means/pilatus_ö"].errors == 0).all(), "errors hold no NaN"
 
 
 @pytest.mark.parametrize(
@@ -192,6 +194,7 @@ def test_the_curves():
         ([{"x": 1.0, "y": 5.0}, {"x": 2.0, "y": 5.0}], ("step", [0, 1]), ["x", "y"]),
         ([{"shutter": "open"}, {"shutter": "closed"}], ("step", [0, 1]), []),
         ([{"x": 3.0}, {"x": 1.0}], ("x", [3, 1]), []),
+        ([{"i0_mean": 3.0}, {"i0_mean": 1.0}], ("i0_mean", [3, 1]), []),
     ],
 )
 def test_what_curves_are_drawn_against(positions, axis, columns):

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from femto_bluesky.files import stacks
 from femto_bluesky.files.names import OutputError, OutputExistsError
 from femto_bluesky.files.stacks import FrameFile, FrameStack, file_uri
 
@@ -106,6 +107,17 @@ def test_a_file_that_another_makes_in_the_meantime_stays(tmp_path):
     (tmp_path / "a.h5").write_text("theirs")
     with pytest.raises(OutputExistsError, match="exists already"):
         file.stack("a", (3, 4), U2)
+    assert (tmp_path / "a.h5").read_text() == "theirs"
+
+
+def test_a_file_that_appears_between_look_and_make_stays_too(tmp_path, monkeypatch):
+    def look_too_early(path):
+        monkeypatch.undo()
+        path.write_text("theirs")
+
+    monkeypatch.setattr(stacks, "check_free", look_too_early)
+    with pytest.raises(OutputExistsError, match="exists already"):
+        FrameStack(tmp_path / "a.h5", DATASET, (3, 4), U2)
     assert (tmp_path / "a.h5").read_text() == "theirs"
 
 

@@ -57,7 +57,7 @@ def test_a_box_lies_on_its_detector_or_on_all():
     [
         ("ROI 2", "ROI_2"),
         ("(111) peak!", "111_peak"),
-        ("Röntgen α", "Röntgen_α"),
+        ("Röntgen 界", "Röntgen_界"),
         ("a--b", "a_b"),
         ("a_b", "a_b"),
     ],

@@ -193,7 +193,7 @@ def test_a_shot_is_not_counted_twice():
     one = summed([full(1, number=n) for n in (0, 1, 7)])
     other = summed([full(1, run="q"), *(full(1, number=n) for n in (2, 7, 1))])
     before = one.copy()
-    with pytest.raises(ValueError, match="shot 1 of run r .2 shots in all. is in both") as error:
+    with pytest.raises(ValueError, match=r"shot 1 of run r \(2 shots in all\) is in both") as error:
         one.merge(other)
     assert "cut the run into parts that do not overlap" in str(error.value)
     np.testing.assert_array_equal(one.total, before.total)

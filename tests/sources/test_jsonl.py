@@ -78,6 +78,7 @@ def test_images_go_beside_the_lines(tmp_path: Path) -> None:
     (resource,), (descriptor,) = of("stream_resource", documents), of("descriptor", documents)
     assert resource["mimetype"] == "application/x-hdf5"
     assert resource["parameters"]["chunk_shape"] == [1, 2, 3]
+    assert resource["parameters"]["dataset"].startswith(f"/{before[0][1]['uid']}/")
     assert descriptor["data_keys"]["cam_image"]["external"] == "STREAM:"
     assert descriptor["object_keys"]["cam"] == ["cam_image", "cam_first_frame", "cam_n_frames"]
     for i, event in enumerate(of("event", documents)):

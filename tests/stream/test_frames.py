@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from femto_bluesky.stream import datasets
 from femto_bluesky.stream.frames import (
     FrameError,
     Hdf5Frames,
@@ -95,6 +96,41 @@ def test_frames_are_read_while_another_process_writes_them(writer):
     source.close()
 
 
+def test_two_readers_in_one_process_do_not_spoil_each_other(writer):
+    """HDF5 gave frame 0 for every frame: two analyses on one RunEngine read the same file."""
+    path, write = writer
+    write(3)
+    first, second = Hdf5Frames(path, DATASET), Hdf5Frames(path, DATASET.strip("/"))
+    assert len(first) == len(second) == 3
+    write(2)
+    for source in (first, second, first):
+        assert [frame[0, 0] for frame in read_all(source)] == [0, 10, 20, 30, 40]
+    first.close()
+    write(1)
+    assert [frame[0, 0] for frame in read_all(second)] == [0, 10, 20, 30, 40, 50]
+    second.close()
+    second.close()
+    assert datasets._open == {}
+
+
+def test_a_handle_that_somebody_else_holds_is_seen(writer):
+    path, write = writer
+    write(2)
+    source = Hdf5Frames(path, DATASET)
+    assert len(source) == 2
+    with h5py.File(path, "r", swmr=True, libver="latest") as file:
+        theirs = file[DATASET]
+        assert len(source) == 2, "nothing to refresh"
+        assert [frame[0, 0] for frame in read_all(source)] == [0, 10]
+        write(2)
+        with pytest.raises(FrameError, match=r"another open handle .* expected none but ours.*Close"):
+            len(source)
+        assert theirs[1].max() == 10
+        del theirs
+    assert [frame[0, 0] for frame in read_all(source)] == [0, 10, 20, 30]
+    source.close()
+
+
 def test_a_file_without_swmr_shows_what_was_added_to_it(tmp_path):
     path = tmp_path / "plain.h5"
     with h5py.File(path, "x") as file:
@@ -160,7 +196,7 @@ def test_a_dataset_of_two_dimensions_is_one_frame(tmp_path):
 
 
 def test_huge_chunks_are_named_and_still_read(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("femto_bluesky.stream.frames.MAX_CHUNK_CACHE_BYTES", 100)
+    monkeypatch.setattr("femto_bluesky.stream.datasets.MAX_CHUNK_CACHE_BYTES", 100)
     source = written(tmp_path / "a.h5", images(7), chunks=(3, 4, 6))
     np.testing.assert_array_equal(read_all(source), images(7))
     assert "has chunks of 3 frames" in caplog.text
@@ -181,8 +217,9 @@ def test_what_is_missing_or_wrong_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data", [np.zeros((2, 2, 2, 2)), np.zeros(5), np.zeros((2, 4, 6), complex), np.zeros((2, 3), "S3")]
-)  # fmt: skip
+    "data",
+    [np.zeros((2, 2, 2, 2)), np.zeros(5), np.zeros((2, 4, 6), complex), np.zeros((2, 3), "S3")],
+)
 def test_what_is_no_stack_of_images_is_refused(tmp_path, data):
     source = written(tmp_path / "a.h5", data)
     with pytest.raises(FrameError, match=r"expected \(frames, rows, columns\) of real numbers"):

@@ -156,7 +156,11 @@ class Run:
         if self.is_flown and self.declared == 1:
             return False  # that the file of a flying scan is ahead says nothing
         # other lengths, of which the documents say nothing: the total tells, or nothing does
-        return form == "live"
+        if form != "live":
+            return False
+        # live, a short burst is seen at once: the file has not grown as far as it should
+        first = next(burst for burst in self.taken if burst.n_frames != self.declared)
+        return first.is_read and first.n_frames < self.declared
 
 
 FORMS = ["live", "list", "json", "pages", "merged"]

@@ -104,10 +104,18 @@ def test_what_a_motor_reads_becomes_plain(reading, position):
     assert type(step.position["x"]) is type(position)
 
 
-@pytest.mark.parametrize("reading", [[1, 2], None, {}, 1j, []])
+@pytest.mark.parametrize("reading", [[1, 2], {}, 1j, []])
 def test_what_is_no_reading_is_refused(reading):
     with pytest.raises(FrameError, match="expected one number or a text; scan a field"):
         Steps().place(joined(1, x=reading), ["x"])
+
+
+@pytest.mark.parametrize("reading", [None, math.nan, np.nan])
+def test_a_motor_that_reads_no_number_is_somewhere_else_each_time(reading):
+    steps = Steps()
+    found = [steps.place(joined(number, x=reading), ["x"]) for number in (1, 2)]
+    assert all(math.isnan(step.position["x"]) for step in found)
+    assert [step.number for step in found] == [0, 1]
 
 
 def test_an_event_that_is_taken_again_has_its_place():

@@ -149,7 +149,8 @@ class _RecordedTagsOnly(dict[int, Callable[[Any, bool], Any]]):
             raise KeyError(tag)  # cbor2 then decodes it in its own way
 
         def refuse(_value: Any, _immutable: bool) -> Any:
-            raise _MessageError(f"{tag} is not one of a recording's ({RECORDED_TAGS})")
+            known = ", ".join(map(str, RECORDED_TAGS))
+            raise _MessageError(f"{tag} is not one of a recording's tags ({known})")
 
         return refuse
 
@@ -176,15 +177,15 @@ def _load_cbor(source: ByteSource) -> Any:
 def _from_cbor(value: Any, path: Path, offset: int) -> Item:
     # Sequences are matched, not lists: behind 55799 cbor2 makes tuples.
     match value:
-        case cbor2.CBORTag(tag=42877, value=[number, Mapping() as tagged, moment]):
+        case cbor2.CBORTag(tag=tag, value=[number, Mapping() as named, time]) if tag == MESSAGE_TAG:
             streams = {}
-            for name, stream in tagged.items():
+            for name, stream in named.items():
                 match stream:
-                    case cbor2.CBORTag(tag=42878, value=[typ, frames]):
+                    case cbor2.CBORTag(tag=tag, value=[typ, frames]) if tag == STREAM_TAG:
                         streams[name] = (typ, frames)
                     case _:
                         raise _MessageError(f"the stream {name!r:.60} is not a type and frames")
-            return _item(number, streams, moment, path, offset)
+            return _item(number, streams, time, path, offset)
     raise _MessageError("it is not a recorded message (tag 42877 with three parts)")
 
 
