@@ -109,7 +109,15 @@ class LiveAnalysis(Pipeline):
         return type(self)(**dict(self._settings_now()))
 
     def configure(self, changes: Mapping[str, Any]) -> None:
-        """Change settings; from the next shot on they count, and the derived run says so."""
+        """Change settings; from the next shot on they count, and the derived run says so.
+
+        Raises `ValueError` for `stream` and `detectors`: documents are read by them from the start.
+        """
+        fixed = {"stream", "detectors"} & changes.keys()
+        if fixed:
+            raise ValueError(
+                f"{sorted(fixed)} cannot be changed while documents come; make a new LiveAnalysis"
+            )
         settings = LiveAnalysisSettings.model_validate({**dict(self._settings_now()), **changes})
         # what is not named stays as it is, also in an accumulation that was stopped on its own
         if "rois" in changes:

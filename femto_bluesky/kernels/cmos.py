@@ -34,7 +34,15 @@ def in_type(value: float | NDArray[Any], dtype: np.dtype[Any]) -> Any:
 def dark_rows(
     dark: float | NDArray[Any], shape: tuple[int, int], dtype: np.dtype[Any]
 ) -> NDArray[Any]:
-    """A dark level (number) or dark image of this shape, as the kernels take it."""
+    """A dark level (number) or dark image of this shape, as the kernels take it.
+
+    Raises `ValueError` for another shape, and for levels that are negative or not a number.
+    """
+    if not np.all(np.greater_equal(dark, 0)):
+        raise ValueError(
+            "a dark level is negative or not a number; levels are ADU of 0 or more: collect the "
+            "dark image again, or give one dark level"
+        )
     if np.ndim(dark) == 0:
         return np.full((1, shape[1]), in_type(dark, dtype), dtype)
     if np.shape(dark) != shape:

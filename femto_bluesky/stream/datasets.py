@@ -1,9 +1,8 @@
 """One open handle for each HDF5 dataset, whoever reads it in this process.
 
-Two handles are not only waste. HDF5 (2.0 and all before) spoils a chunked dataset that is open
-twice in one process when either handle is refreshed: from then on both read frame 0 whatever frame
-is asked for, without an error. `H5D__mult_refresh_reopen` in its H5Dint.c reads the layout anew and
-does not set up the numbering of chunks (`H5D__chunk_set_info`).
+Two handles are not only waste. When a chunked dataset is open twice in one process with SWMR and
+either handle is refreshed, from then on both read frame 0 whatever frame is asked for, without an
+error. Measured with h5py 3.16.0 on HDF5 2.0.0; two analyses on one RunEngine do just that.
 """
 
 from __future__ import annotations

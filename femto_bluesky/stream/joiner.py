@@ -110,8 +110,6 @@ class Joiner:
             yield from self._deliver(run)
         elif name == "event":
             self._wait(run, doc)
-            # at once, also on hold: what is announced later is of an event that is taken again
-            self._find(run, run.waiting.get(doc["seq_num"]))
             yield from self._deliver(run)
         elif name == "event_page":
             yield from self._receive_page(run, doc)
@@ -145,12 +143,10 @@ class Joiner:
                     run.on_hold = True
         for event in events:
             if last[event["seq_num"]] is event:
-                self._wait(run, event)
-                if not run.on_hold:
-                    self._find(run, run.waiting.get(event["seq_num"]))
+                self._wait(run, event, is_sure=not run.on_hold)
                 yield from self._deliver(run)
 
-    def _wait(self, run: OpenRun, doc: Document) -> None:
+    def _wait(self, run: OpenRun, doc: Document, *, is_sure: bool = True) -> None:
         """Note an event and the frames that it brings itself or names by a datum."""
         descriptor, images = run.descriptors[doc["descriptor"]]
         seq_num = doc["seq_num"]
@@ -164,6 +160,9 @@ class Joiner:
         # without its images: an event that is kept must not keep them
         data = {key: value for key, value in doc["data"].items() if key not in bursts}
         run.waiting[seq_num] = Waiting(descriptor, {**doc, "data": data}, images, bursts)
+        if is_sure:
+            # at once, also on hold: what is announced later is of an event that is taken again
+            self._find(run, run.waiting[seq_num])
 
     def _announce(self, run: OpenRun, doc: Document) -> None:
         """Note a stream_datum: where the frames of some events are."""
@@ -243,9 +242,9 @@ class Joiner:
                 return False
         return True
 
-    def _find(self, run: OpenRun, waiting: Waiting | None) -> bool:
+    def _find(self, run: OpenRun, waiting: Waiting) -> bool:
         """Look up the bursts of an event that are announced; whether none is left to be found."""
-        for image in waiting.images if waiting else ():
+        for image in waiting.images:
             if image.key not in waiting.bursts:
                 burst = self._burst_announced(run, image, waiting.doc)
                 if burst is None:

@@ -190,3 +190,10 @@ def test_the_groups_have_the_regions_on_the_images():
     assert set(groups["accumulated/andor3_zyla12"].rois) == set(rois)
     assert "step_means/pilatus_ROI_2" in groups
     assert "step_means/pilatus_zyla_only" not in groups
+
+
+@pytest.mark.parametrize("changes", [{"stream": "dark"}, {"detectors": {}}])
+def test_how_documents_are_read_cannot_be_changed(changes: dict[str, object]) -> None:
+    live = LiveAnalysis()
+    with pytest.raises(ValueError, match="make a new LiveAnalysis"):
+        live.configure(changes)

@@ -137,3 +137,12 @@ def test_a_dark_image_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"has shape \(4, 3\), the frames have \(3, 4\)") as error:
         cmos.dark_rows(np.zeros((4, 3)), (3, 4), np.dtype(np.uint16))
     assert "collect a dark image with the same readout region" in str(error.value)
+
+
+@pytest.mark.parametrize("level", [-1.0, np.nan])
+def test_a_dark_level_that_is_none_is_refused(level: float) -> None:
+    image = np.full((4, 5), 100.0)
+    image[2, 3] = level
+    for dark in (level, image):
+        with pytest.raises(ValueError, match="negative or not a number"):
+            cmos.dark_rows(dark, (4, 5), np.dtype(np.int16))
