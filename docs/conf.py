@@ -36,11 +36,13 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
+nb_merge_streams = True  # what is printed in pieces is shown in one
 nb_execution_excludepatterns = ["reference/*"]
 
 # The reference is made from the docstrings, one page a module. They are plain prose: a word in
 # single backquotes is code.
 default_role = "code"
+highlight_language = "text"  # outputs and commands are no Python
 autosummary_generate = True
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"

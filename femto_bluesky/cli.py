@@ -130,9 +130,15 @@ def demo(
     show(done.live, done.truth)
     _finish(done.paths, [], done.problems)
     Console(soft_wrap=True).print(
-        f"The raw run is kept too. Analyse it again with\n  femto-bluesky replay {done.raw}",
+        f"The raw run is kept too. Analyse it again with\n  {_command()} replay {done.raw}",
         highlight=False,
     )
+
+
+def _command() -> str:
+    """The command as it was typed, for it may not be on the path."""
+    path = Path(sys.argv[0])
+    return str(path) if path.name == "femto-bluesky" else "femto-bluesky"
 
 
 def show(live: LiveAnalysis, truth: dict[str, list[float]] | None = None) -> None:
