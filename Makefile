@@ -84,5 +84,5 @@ $(VENV)/.core: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.full: $(VENV)/.core
 	$(say) 'Installing the tools for tests and documentation into $(VENV) (about a minute as well)'
-	@$(pip) --editable '.[test,docs]'
+	@$(pip) --editable '.[test,docs,catalog]'
 	@touch $@

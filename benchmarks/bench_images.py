@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from femto_bluesky.callbacks import Accumulation, LiveAnalysis
 from femto_bluesky.model.detectors import settings_of
@@ -20,7 +21,7 @@ ROIS = {
 }
 
 
-def camera_frame(shape: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint16]]:
+def camera_frame(shape: tuple[int, int]) -> NDArray[np.uint16]:
     """Dark level 100, noise 2.5 ADU, a photon in every thousandth pixel."""
     rng = np.random.default_rng(0)
     frame = rng.normal(100, 2.5, shape)
@@ -28,13 +29,11 @@ def camera_frame(shape: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint16]]
     return np.rint(frame).astype(np.uint16)
 
 
-def shots(detector: str, frame: np.ndarray[Any, Any]) -> Any:
+def shots(detector: str, pixels: NDArray[Any], mask: NDArray[Any] | None = None) -> Any:
     """The same frame as one shot after the other, as a run brings them."""
+    frame, known = DenseFrame(pixels, mask), settings_of(detector)
     for number in range(10**9):
-        yield Shot(
-            run="run", step=0, number=number, detector=detector, frame=DenseFrame(frame),
-            known=settings_of(detector),
-        )  # fmt: skip
+        yield Shot("run", 0, number, detector, frame, known=known)
 
 
 @pytest.mark.parametrize("shape", [ZYLA, BALOR], ids=["2160x2560", "4104x4128"])
@@ -69,14 +68,9 @@ def bench_pilatus_frame(ratio: Any) -> None:
     frame[195:212] = -1
     mask, total = frame < 0, np.zeros(frame.shape)
     live = LiveAnalysis({"roi": Roi(x0=600, y0=220, x1=700, y1=400)})
-    numbers = iter(range(10**9))
+    stream = shots("pilatus", frame, mask)
     ratio(
-        lambda: live.update(
-            Shot(
-                run="run", step=0, number=next(numbers), detector="pilatus",
-                frame=DenseFrame(frame, mask), known=settings_of("pilatus"),
-            )  # fmt: skip
-        ),
+        lambda: live.update(next(stream)),
         lambda: np.add(total, frame, out=total, where=~mask),
         goal=1.0,
         than="np.add where valid",

@@ -20,13 +20,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from femto_bluesky.callbacks import LiveAnalysis
+from femto_bluesky.callbacks.live_analysis import LiveAnalysisSettings
 from femto_bluesky.callbacks.result_files import ResultFiles
 from femto_bluesky.files.names import new_path
 from femto_bluesky.model.rois import Roi, RoiError
 from femto_bluesky.sources import jsonl
 from femto_bluesky.sources.replay import documents_of
 from femto_bluesky.sources.replay import replay as replay_documents
-from femto_bluesky.sources.settings import read_settings
+from femto_bluesky.sources.settings import SettingsError, read_settings
 from femto_bluesky.stream.analysis import Analysis
 
 app = typer.Typer(
@@ -183,6 +184,12 @@ def _text(value: Any, digits: int = 6) -> str:
 
 def _settings(path: Path | None, rois: list[str] | None) -> dict[str, Any]:
     found = {} if path is None else read_settings(path)
+    unknown = found.keys() - LiveAnalysisSettings.model_fields.keys()
+    if unknown:
+        raise SettingsError(
+            f"{path}: unknown settings {sorted(unknown)}; known are "
+            f"{sorted(LiveAnalysisSettings.model_fields)}"
+        )
     boxes = dict(found.pop("rois", {}))
     for text in rois or ():
         name, _, numbers = text.rpartition("=")
@@ -289,8 +296,10 @@ def _quit(problems: Iterable[BaseException]) -> NoReturn:
     for problem in problems:
         text = str(problem)
         if isinstance(problem, ValidationError):
-            text = "; ".join(
-                f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors()
-            )
+            told = []
+            for error in problem.errors():
+                place = ".".join(map(str, error["loc"]))
+                told.append(f"{place}: " * bool(place) + error["msg"].removeprefix("Value error, "))
+            text = "; ".join(told)
         console.print(f"femto-bluesky: {text}", style="red", highlight=False, markup=False)
     raise typer.Exit(1)

@@ -12,6 +12,7 @@ from typing import IO, Any
 from femto_bluesky.files.names import new_path
 from femto_bluesky.files.pictures import draw, draw_curves
 from femto_bluesky.files.results import write_results
+from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.rois import slug
 from femto_bluesky.sources import jsonl
 from femto_bluesky.stream.analysis import Analysis
@@ -32,10 +33,11 @@ class ResultFiles:
     """Subscribe it to an analysis: `analysis.subscribe(ResultFiles(analysis, "results"))`.
 
     Into the directory (made where it is missing) go, for each run, `scan_<scan_id>.jsonl` (the
-    derived run, line by line as it comes), `scan_<scan_id>.h5` (results, when the run ends),
-    `scan_<scan_id>_<what>.png` for each image, with the regions of interest drawn, and one picture
-    of all step means. Where a name is taken, the new files get another. `paths` names what was
-    written, `failures` what could not be; neither stops the analysis.
+    derived run, line by line as it comes), `scan_<scan_id>.h5` (results, when the run ends), and
+    `scan_<scan_id>_<what>.png` for each image, with the regions of interest drawn, and for each
+    kind of curves (means of the steps, of the shots). Where a name is taken, the new files get
+    another. `paths` names what was written, `failures` what could not be; neither stops the
+    analysis.
     """
 
     def __init__(self, analysis: Analysis, directory: str | Path) -> None:
@@ -93,8 +95,11 @@ class ResultFiles:
                 picture = new_path(self._directory, f"{stem}_{slug(group.path)}", "png")
                 draw(group, picture)
                 self.paths.append(picture)
-        curves = [group for group in groups if group.path.startswith("step_means/")]
-        if curves:
-            picture = new_path(self._directory, f"{stem}_step_means", "png")
-            draw_curves(curves, picture, title=title)
+        curves: dict[str, list[DataGroup]] = {}
+        for group in groups:
+            if len(group.axes) == 1:
+                curves.setdefault(group.path.partition("/")[0], []).append(group)
+        for kind, of_kind in curves.items():
+            picture = new_path(self._directory, f"{stem}_{slug(kind)}", "png")
+            draw_curves(of_kind, picture, title=title)
             self.paths.append(picture)

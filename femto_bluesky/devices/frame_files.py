@@ -13,12 +13,13 @@ import uuid
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import h5py
 import numpy as np
 import tifffile
 from event_model import compose_stream_resource
 from event_model.documents import StreamRange
 from numpy.typing import NDArray
+
+from femto_bluesky.files.stacks import MIMETYPE, FrameStack
 
 AssetDocument = tuple[str, dict[str, Any]]
 Style = Literal["inline", "datum", "stream", "tiff"]
@@ -64,35 +65,6 @@ class InlineFrames:
         """There is no file."""
 
 
-class Hdf5Stack:
-    """A stack of frames in one HDF5 file that others can read while it grows (SWMR).
-
-    The dataset (frames, rows, columns) has one frame a chunk, as areaDetector writes it, and is
-    flushed after each burst. An existing file is never replaced (`FileExistsError`).
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
-        self.path = path
-        self._file: h5py.File | None = h5py.File(path, "x", libver="latest")
-        self._data = self._file.create_dataset(
-            DATASET, shape=(0, *shape), maxshape=(None, *shape), chunks=(1, *shape), dtype=dtype
-        )
-        self._file.swmr_mode = True
-
-    def append(self, frames: NDArray[Any]) -> None:
-        """Write one burst (n, rows, columns) after the frames that are there, and flush."""
-        first = int(self._data.shape[0])
-        self._data.resize(first + len(frames), axis=0)
-        self._data[first:] = frames
-        self._data.flush()
-
-    def close(self) -> None:
-        """Close the file. A second call does nothing."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
 class StreamedFrames:
     """HDF5 behind stream_resource and stream_datum, whose indices count bursts, not frames."""
 
@@ -100,12 +72,12 @@ class StreamedFrames:
         self, path: Path, data_key: str, shape: tuple[int, int], dtype: np.dtype[Any]
     ) -> None:
         self.path: Path | None = path
-        self._stack = Hdf5Stack(path, shape, dtype)
+        self._stack = FrameStack(path, DATASET, shape, dtype)
         bundle = compose_stream_resource(
-            mimetype="application/x-hdf5",
-            uri=f"file://localhost{path.as_posix()}",
+            mimetype=MIMETYPE,
+            uri=self._stack.uri,
             data_key=data_key,
-            parameters={"dataset": DATASET, "chunk_shape": [1, *shape], "swmr": True},
+            parameters=self._stack.parameters,
         )
         self._compose = bundle.compose_stream_datum
         self._documents: list[AssetDocument] = [
@@ -115,7 +87,8 @@ class StreamedFrames:
 
     def append(self, frames: NDArray[Any]) -> Any:
         """Write the burst; its stream_datum waits to be collected."""
-        self._stack.append(frames)
+        for frame in frames:
+            self._stack.append(frame)
         indices = StreamRange(start=self.n_bursts, stop=self.n_bursts + 1)
         self._documents.append(("stream_datum", dict(self._compose(indices=indices))))
         self.n_bursts += 1
@@ -176,14 +149,15 @@ class DatumFrames:
         self, path: Path, frame_per_point: int, shape: tuple[int, int], dtype: np.dtype[Any]
     ) -> None:
         self.path: Path | None = path
-        self._stack = Hdf5Stack(path, shape, dtype)
+        self._stack = FrameStack(path, DATASET, shape, dtype)
         self._datums = _Datums(
             "AD_HDF5_SWMR", path.parent, path, {"frame_per_point": frame_per_point}
         )
 
     def append(self, frames: NDArray[Any]) -> Any:
         """Write the burst; return its datum's id."""
-        self._stack.append(frames)
+        for frame in frames:
+            self._stack.append(frame)
         return self._datums.next_datum()
 
     def take_documents(self) -> list[AssetDocument]:

@@ -264,7 +264,7 @@ def test_a_motor_may_be_monitored_meanwhile(make, motor):
 def test_a_burst_is_on_disk_for_other_processes_before_the_run_ends(make):
     detector = make(motor=None)
     reader = (
-        "import h5py, sys\n"
+        "import h5py, hdf5plugin, sys\n"
         "with h5py.File(sys.argv[1], 'r', swmr=True) as f:\n"
         "    d = f['/entry/data/data']; sys.stdout.write(f'{d.shape} {d[:].sum()}')\n"
     )
