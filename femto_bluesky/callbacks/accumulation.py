@@ -144,7 +144,7 @@ class Accumulation(Analysis):
         if name not in detectors:
             return []
         return [
-            Output(f"{name}_n_frames", "accumulated", name, "frames in the sum", "integer",
+            Output(f"{name}_n_accumulated", "accumulated", name, "frames in the sum", "integer",
                    reset_by="user"),
             Output(f"{name}_total", "accumulated", name, "sum of all valid pixels", units="adu",
                    reset_by="user"),
@@ -160,7 +160,7 @@ class Accumulation(Analysis):
         if found is None:
             return {}
         name = found.detector
-        row = {"n_frames": found.n_frames, "total": found.total, "hottest": found.hottest}
+        row = {"n_accumulated": found.n_frames, "total": found.total, "hottest": found.hottest}
         return {
             "accumulated": {f"{name}_{key}": value for key, value in row.items()}
             | {f"{name}_image": found.image}

@@ -16,6 +16,7 @@ from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.rois import slug
 from femto_bluesky.sources import jsonl
 from femto_bluesky.stream.analysis import Analysis
+from femto_bluesky.stream.frames import path_of_uri
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ class ResultFiles:
         run = self._open.get(self._uid(name, doc))
         if run is None:
             return
+        if name == "stream_resource":
+            self.paths.append(path_of_uri(doc["uri"]))
         run.lines.write(json.dumps([name, jsonl.strict(doc)]) + "\n")
         run.lines.flush()
         if name == "stop":

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -65,32 +65,37 @@ def read(path: str | os.PathLike[str]) -> Iterator[Pair]:
     return with_stops(lines, ending=lines.ending, damage=JsonLinesError)
 
 
-def strict(value: Any) -> Any:
+def _refuse(value: Any) -> Any:
+    raise JsonLinesError(
+        f"a {type(value).__name__} in a document cannot be written as JSON; use plain numbers, "
+        "text, lists and dicts"
+    )
+
+
+def strict(value: Any, otherwise: Callable[[Any], Any] = _refuse) -> Any:
     """`value` as strict JSON holds it: plain dicts, lists and scalars, null for what is no number.
 
-    Raises `JsonLinesError` where it holds an object that JSON does not know.
+    An object that JSON does not know becomes what `otherwise` makes of it; without one,
+    `JsonLinesError` is raised.
     """
     if isinstance(value, Mapping):
-        return {str(k): strict(v) for k, v in value.items()}
+        return {str(k): strict(v, otherwise) for k, v in value.items()}
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, np.generic):
-        return strict(value.item())
+        return strict(value.item(), otherwise)
     if hasattr(value, "__array__"):
         array = np.asarray(value)
         if array.dtype.kind in "biuU" or (array.dtype.kind == "f" and np.isfinite(array).all()):
             return array.tolist()
-        return strict(array.tolist())
+        return strict(array.tolist(), otherwise)
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [strict(v) for v in value]
+        return [strict(v, otherwise) for v in value]
     if hasattr(value, "isoformat"):
         return value.isoformat()
-    raise JsonLinesError(
-        f"a {type(value).__name__} in a document cannot be written as JSON; use plain numbers, "
-        "text, lists and dicts"
-    )
+    return otherwise(value)
 
 
 def _beside(path: Path) -> Path:

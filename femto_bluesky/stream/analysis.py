@@ -17,7 +17,7 @@ from femto_bluesky.model.detectors import DetectorSettings
 from femto_bluesky.model.outputs import Output
 from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.shots import Shot
-from femto_bluesky.stream.shell import Shell
+from femto_bluesky.stream.shell import Reading, Shell
 
 Row = dict[str, Any]
 
@@ -43,6 +43,7 @@ class Analysis(ABC):
 
     def __init__(self, settings: AnalysisSettings) -> None:
         self.settings = settings
+        self._reading = Reading()
         self._shell: Shell | None = None
 
     # the fold
@@ -112,7 +113,7 @@ class Analysis(ABC):
     def shell(self) -> Shell:
         """What makes it a callback: joins documents to shots and emits the derived run."""
         if self._shell is None:
-            self._shell = Shell(self)
+            self._shell = Shell(self, self._reading)
         return self._shell
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
@@ -145,17 +146,14 @@ class Analysis(ABC):
         package's own table, and `directory` is where images of the derived run are kept (with
         None, it has numbers only).
         """
-        self._shell = Shell(
-            self,
-            stream=stream,
-            detectors=detectors,
-            directory=None if directory is None else Path(directory),
-            subscribers=None if self._shell is None else self._shell.subscribers,
-        )
+        directory = None if directory is None else Path(directory)
+        self._reading = Reading(stream, dict(detectors or {}), directory)
+        if self._shell is not None:
+            self._shell = Shell(self, self._reading, self._shell.subscribers)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is sent to another process: the fold, without files and subscribers."""
+        """What is sent to another process: the fold, without open files and subscribers."""
         return self.__dict__ | {"_shell": None}
 
 

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from event_model import ComposeDescriptorBundle, ComposeStreamResource, compose_run
 
 from femto_bluesky import __version__
+from femto_bluesky.files.names import new_path
 from femto_bluesky.files.stacks import MIMETYPE, FrameStack
 from femto_bluesky.model.outputs import Output
+from femto_bluesky.sources.jsonl import strict
 from femto_bluesky.stream.steps import FRAME_AXIS
 
 Document = Mapping[str, Any]
@@ -30,22 +31,13 @@ KEPT = (
 
 
 def plain(value: Any) -> Any:
-    """A value as strict JSON holds it: numpy to Python, NaN and infinite numbers to None.
+    """A value as strict JSON holds it; what JSON does not know becomes its text.
 
+    >>> import numpy as np
     >>> plain({"a": np.float32(1.5), "b": [np.nan, np.int64(2)]})
     {'a': 1.5, 'b': [None, 2]}
     """
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return str(value)
+    return strict(value, otherwise=str)
 
 
 def _start_keys(value: Any) -> Any:
@@ -240,9 +232,10 @@ class DerivedRun:
         self, bundle: ComposeDescriptorBundle, key: str, frames: list[Any], first_seq_num: int
     ) -> None:
         """Put images into their file and say where they are."""
-        uid = self.start["uid"]
         if key not in self._stacks:
-            path = (self._directory or Path()) / f"{uid}_{key}.h5"
+            directory = self._directory or Path()
+            directory.mkdir(parents=True, exist_ok=True)
+            path = new_path(directory, f"scan_{self.start.get('scan_id', '')}_{key}", "h5")
             shape, dtype = frames[0].shape, frames[0].dtype
             stack = self._stacks[key] = FrameStack(path, "/entry/data/data", shape, dtype)
             self._resources[key] = ComposeStreamResource(self._bundle.start_doc)(

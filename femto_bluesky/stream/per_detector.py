@@ -62,7 +62,7 @@ class PerDetector(Analysis, Generic[A]):
 
     def result(self) -> dict[str, Any]:
         """The results, by detector."""
-        return {detector: analysis.result() for detector, analysis in self.of.items()}
+        return {detector: self.of[detector].result() for detector in sorted(self.of)}
 
     def outputs(self, detectors: Sequence[str]) -> list[Output]:
         """The outputs for each detector."""
@@ -70,29 +70,33 @@ class PerDetector(Analysis, Generic[A]):
 
     def shot_row(self, run: str, number: int) -> Row:
         """The values of all detectors."""
-        return {k: v for a in self.of.values() for k, v in a.shot_row(run, number).items()}
+        return {k: v for part in self._parts() for k, v in part.shot_row(run, number).items()}
 
     def step_row(self, run: str, step: int) -> Row:
         """The values of all detectors."""
-        return {k: v for a in self.of.values() for k, v in a.step_row(run, step).items()}
+        return {k: v for part in self._parts() for k, v in part.step_row(run, step).items()}
 
     def run_rows(self, run: str) -> dict[str, Row]:
         """The values of all detectors that the run has had, stream by stream."""
         rows: dict[str, Row] = {}
-        for analysis in self.of.values():
-            for stream, row in analysis.run_rows(run).items():
+        for part in self._parts():
+            for stream, row in part.run_rows(run).items():
                 rows[stream] = rows.get(stream, {}) | row
         return rows
 
     def groups(self) -> list[DataGroup]:
         """The curves and images of all detectors."""
-        return [group for analysis in self.of.values() for group in analysis.groups()]
+        return [group for part in self._parts() for group in part.groups()]
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change the settings of the pattern and of every detector's analysis."""
         for analysis in (self.pattern, *self.of.values()):
             analysis.configure(changes)
         self.settings = self.pattern.settings
+
+    def _parts(self) -> list[A]:
+        """The analyses in the order of their detectors' names, not of their first shots."""
+        return [self.of[detector] for detector in sorted(self.of)]
 
     def _make(self, detector: str) -> A:
         if detector not in self.of:

@@ -40,30 +40,32 @@ class _Run:
     failure: Exception | None = None
 
 
-class Shell:
-    """Joins documents to shots, hands each to the analysis, and emits the derived run.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How documents are read.
 
     `stream` names the event stream that holds the frames; `detectors` are settings beside the
     package's own table, by what detectors' names begin with; `directory` is where images of the
-    derived run are kept.
+    derived run are kept (None: it has numbers only).
     """
 
+    stream: str = "primary"
+    detectors: Mapping[str, DetectorSettings] = field(default_factory=dict)
+    directory: Path | None = None
+
+
+class Shell:
+    """Joins documents to shots, hands each to the analysis, and emits the derived run."""
+
     def __init__(
-        self,
-        analysis: Analysis,
-        *,
-        stream: str = "primary",
-        detectors: Mapping[str, DetectorSettings] | None = None,
-        directory: Path | None = None,
-        subscribers: Subscribers | None = None,
+        self, analysis: Analysis, reading: Reading, subscribers: Subscribers | None = None
     ) -> None:
         self.subscribers = subscribers or Subscribers()
         self.failures: list[Exception] = []
         self._analysis = analysis
-        self._stream = stream
-        self._directory = directory
-        self._joiner = Joiner(stream)
-        self._shots = ShotMaker({**DETECTORS, **(detectors or {})})
+        self._reading = reading
+        self._joiner = Joiner(reading.stream)
+        self._shots = ShotMaker({**DETECTORS, **reading.detectors})
         self._runs: dict[str, _Run] = {}
 
     def __call__(self, name: str, doc: Document) -> None:
@@ -105,12 +107,14 @@ class Shell:
             type(self._analysis).__name__,
             self._analysis.settings_record(),
             self.subscribers.send,
-            self._directory,
+            self._reading.directory,
         )
         self._runs[start["uid"]] = _Run(derived)
 
     def _event(self, run: _Run, event: JoinedEvent) -> None:
-        motors = motor_fields(event.start, event.descriptor, self._stream)
+        if not event.bursts and event.replaces is None:
+            return  # of a detector without frames, such as a spectrometer
+        motors = motor_fields(event.start, event.descriptor, self._reading.stream)
         if event.replaces is not None:
             before = run.steps.of(event.seq_num)
             for shot in self._shots.shots(event.replaces, before):

@@ -90,7 +90,7 @@ def test_nothing_seen():
     assert (accumulation.run_rows("r"), accumulation.groups()) == ({}, [])
     assert accumulation.outputs([]) == []
     assert [output.name for output in accumulation.outputs(["cam", "b"])] == [
-        "cam_n_frames",
+        "cam_n_accumulated",
         "cam_total",
         "cam_hottest",
         "cam_image",
@@ -340,7 +340,7 @@ def test_the_rows_and_the_image():
     found = accumulation.result()
     [(stream, row)] = accumulation.run_rows("run-1").items()
     assert stream == "accumulated"
-    assert (row["pilatus_n_frames"], row["pilatus_total"]) == (6, found.total)
+    assert (row["pilatus_n_accumulated"], row["pilatus_total"]) == (6, found.total)
     np.testing.assert_array_equal(row["pilatus_image"], found.image)
     [group] = accumulation.groups()
     group.check()

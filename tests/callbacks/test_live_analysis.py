@@ -71,7 +71,7 @@ def test_two_detectors_in_one_row():
     }
     accumulated = live.run_rows("run-1")["accumulated"]
     assert {"pilatus_image", "andor3_zyla12_image"} <= accumulated.keys()
-    assert accumulated["pilatus_n_frames"] == accumulated["andor3_zyla12_n_frames"] == 9
+    assert accumulated["pilatus_n_accumulated"] == accumulated["andor3_zyla12_n_accumulated"] == 9
 
 
 def test_a_cleaning_of_ones_own():

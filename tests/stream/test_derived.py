@@ -150,8 +150,8 @@ def test_a_sum_that_is_reset_at_the_end_leaves_the_others(tmp_path):
         doc["data"] for doc in recorder.of("event")
         if doc["descriptor"] == described(recorder, "accumulated")[0]["uid"]
     ]  # fmt: skip
-    assert row["pilatus_n_frames"] == 9
-    assert row["camera_n_frames"] is None
+    assert row["pilatus_n_accumulated"] == 9
+    assert row["camera_n_accumulated"] is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
