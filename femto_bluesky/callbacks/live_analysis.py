@@ -76,7 +76,7 @@ class LiveAnalysis(Pipeline):
         self.cleaning = CmosCleaning(**dict(settings.cmos))
         self.rois = RoiMeans(settings.rois)
         self.accumulations = PerDetector(Accumulation(accumulating=settings.accumulate))
-        super().__init__(self.cleaning, self.rois, self.accumulations)
+        super().__init__(self.cleaning, self.accumulations, self.rois)
         self.settings = settings
         self.read_as(stream=stream, detectors=settings.detectors, directory=directory)
 

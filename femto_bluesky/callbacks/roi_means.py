@@ -38,22 +38,34 @@ class RoiMeans(Analysis):
         super().__init__(RoiMeansSettings(rois=dict(rois or {})))
         check_names(self.settings.rois)
         self.table = ShotTable()
+        self._known_regions: dict[tuple[str, tuple[int, int]], list[tuple[str, Roi]]] = {}
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change the regions; rows of shots already seen stay as they are."""
         check_names(RoiMeansSettings.model_validate({**dict(self.settings), **changes}).rois)
         super().configure(changes)
+        self._known_regions.clear()
 
     def update(self, shot: Shot) -> Shot:
         """Note the mean of each region."""
         means = {}
-        for name, roi in self.settings.rois.items():
-            if roi.is_on(shot.detector):
-                roi.check_inside(shot.frame.shape, name, shot.detector)
-                total, n = shot.frame.sum_and_count(roi)
-                means[f"{shot.detector}_{slug(name)}"] = total / n if n else np.nan
+        for column, roi in self._regions(shot.detector, shot.frame.shape):
+            total, n = shot.frame.sum_and_count(roi)
+            means[column] = total / n if n else np.nan
         self.table.add(shot, means)
         return shot
+
+    def _regions(self, detector: str, shape: tuple[int, int]) -> list[tuple[str, Roi]]:
+        """The regions on a detector, checked, with the names of their columns."""
+        known = self._known_regions.get((detector, shape))
+        if known is None:
+            known = []
+            for name, roi in self.settings.rois.items():
+                if roi.is_on(detector):
+                    roi.check_inside(shape, name, detector)
+                    known.append((f"{detector}_{slug(name)}", roi))
+            self._known_regions[detector, shape] = known
+        return known
 
     def retract(self, shot: Shot) -> Shot:
         """Drop the row of the shot."""
