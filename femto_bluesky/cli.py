@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import logging
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -19,6 +20,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from femto_bluesky import __version__
 from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.callbacks.live_analysis import LiveAnalysisSettings
 from femto_bluesky.callbacks.result_files import ResultFiles
@@ -73,6 +75,16 @@ def main() -> None:
     app()
 
 
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
+) -> None:
+    """Options of the command itself."""
+    if version:
+        Console().print(__version__, highlight=False)
+        raise typer.Exit
+
+
 @app.command()
 def replay(
     sources: Sources,
@@ -85,19 +97,26 @@ def replay(
     with _told():
         live = LiveAnalysis(**_settings(settings, roi), directory=_made(out))
         callbacks = [live, *(_loaded(spec, out) for spec in callback or ())]
-    files = []
+    files: list[ResultFiles] = []
     for analysis in callbacks:
         if out is not None and isinstance(analysis, Analysis):
             files.append(ResultFiles(analysis, out))
             analysis.subscribe(files[-1])
     stops: list[dict[str, Any]] = []
+    keys: set[str] = set()
     problems: list[Exception] = []
+    guarded = [c if isinstance(c, Analysis) else _Guarded(c, problems) for c in callbacks]
     try:
-        replay_documents(_watched(documents_of(sources), stops), *callbacks)
+        replay_documents(_watched(documents_of(sources), stops, keys), *guarded)
     except Exception as failure:
         problems.append(failure)
     problems += [failure for written in files for failure in written.failures]
     show(live)
+    if not live.accumulations.of and not callback and not problems:
+        there = f"its data keys are {sorted(keys)}" if keys else "there are no events"
+        problems.append(ValueError(f"no images to be analysed were found: {there}"))
+    if live.accumulations.of and not live.rois.settings.rois:
+        Console(stderr=True).print('No regions: give --roi "NAME=x0,y0,x1,y1" for step means.')
     written = [path for item in (*files, *callbacks) for path in getattr(item, "paths", ())]
     _finish(written, stops, problems)
 
@@ -130,8 +149,13 @@ def demo(
         done = run_demo(out, steps=steps, frames=frames, seed=seed)
     show(done.live, done.truth)
     _finish(done.paths, [], done.problems)
+    regions = " ".join(
+        f'--roi "{name}={r.x0},{r.y0},{r.x1},{r.y1}"'
+        for name, r in done.live.rois.settings.rois.items()
+    )
     Console(soft_wrap=True).print(
-        f"The raw run is kept too. Analyse it again with\n  {_command()} replay {done.raw}",
+        "The raw run is kept too. Analyse it again with\n"
+        f"  {_command()} replay {done.raw} {regions}",
         highlight=False,
     )
 
@@ -162,16 +186,19 @@ def show(live: LiveAnalysis, truth: dict[str, list[float]] | None = None) -> Non
         for row in range(len(columns["n_shots"])):
             cells = [_text(columns[name][row]) for name in plain]
             for name in means:
-                std = columns[name.removesuffix("_mean") + "_std"][row]
-                cells.append(f"{_text(columns[name][row])} ± {_text(std, 2):<7}")
+                stem = name.removesuffix("_mean")
+                std = (
+                    _text(columns[f"{stem}_std"][row], 2) if columns[f"{stem}_n"][row] > 1 else "?"
+                )
+                cells.append(f"{_text(columns[name][row])} ± {std:<7}")
             cells += [_text(values[row]) for values in (truth or {}).values()]
             table.add_row(*cells)
         console.print(table)
     for detector, found in live.accumulations.result().items():
         if found is not None:
+            what = f"sum of {found.n_frames} images" if found.is_sum else "newest image"
             console.print(
-                f"{detector}: sum of {found.n_frames} images, total {found.total:.6g}, hottest "
-                f"{found.hottest:.6g}",
+                f"{detector}: {what}, total {found.total:.6g}, hottest {found.hottest:.6g}",
                 highlight=False,
             )
 
@@ -190,22 +217,30 @@ def _settings(path: Path | None, rois: list[str] | None) -> dict[str, Any]:
             f"{path}: unknown settings {sorted(unknown)}; known are "
             f"{sorted(LiveAnalysisSettings.model_fields)}"
         )
-    boxes = dict(found.pop("rois", {}))
+    try:
+        known = dict(LiveAnalysisSettings.model_validate(found))
+    except ValidationError as error:
+        raise SettingsError(f"{path}: {_what(error)}") from error
+    given: dict[str, Roi] = {}
     for text in rois or ():
         name, _, numbers = text.rpartition("=")
         corners = numbers.split(",")
         if not name or len(corners) != 4 or not all(c.strip().isdigit() for c in corners):
             raise RoiError(
-                f"--roi {text!r}: expected NAME=x0,y0,x1,y1 with four whole numbers, columns and "
-                "rows of the half-open box"
+                f"--roi {text!r}: expected NAME=x0,y0,x1,y1 with four whole numbers, not below 0: "
+                "columns and rows of the half-open box"
             )
-        boxes[name] = Roi(**dict(zip(("x0", "y0", "x1", "y1"), map(int, corners), strict=True)))
-    return {"rois": boxes, **found}
+        if name in given:
+            raise RoiError(f"--roi {name!r} is given twice; give each region a name of its own")
+        given[name] = Roi(**dict(zip(("x0", "y0", "x1", "y1"), map(int, corners), strict=True)))
+    return known | {"rois": {**known["rois"], **given}}
 
 
 def _loaded(spec: str, out: Path | None) -> Any:
     """An instance of the class that MODULE:CLASS names."""
-    module_name, _, class_name = spec.partition(":")
+    module_name, _, class_name = spec.rpartition(":")
+    if not module_name:
+        raise ValueError(f"--callback {spec}: expected MODULE:CLASS or PATH.py:CLASS")
     if module_name.endswith(".py"):
         path = Path(module_name)
         found = importlib.util.spec_from_file_location(path.stem, path)
@@ -213,7 +248,10 @@ def _loaded(spec: str, out: Path | None) -> Any:
             raise FileNotFoundError(f"--callback {spec}: no file {path}")
         module = importlib.util.module_from_spec(found)
         sys.modules[path.stem] = module
-        found.loader.exec_module(module)
+        try:
+            found.loader.exec_module(module)
+        except SyntaxError as error:
+            raise ValueError(f"--callback {spec}: {error}") from error
     else:
         try:
             module = importlib.import_module(module_name)
@@ -225,8 +263,33 @@ def _loaded(spec: str, out: Path | None) -> Any:
     kind = getattr(module, class_name, None)
     if not isinstance(kind, type):
         raise ValueError(f"--callback {spec}: {module_name} has no class {class_name!r}")
+    if "__call__" not in dir(kind):
+        raise ValueError(
+            f"--callback {spec}: a {class_name} cannot be called with (name, document)"
+        )
     takes_directory = "directory" in inspect.signature(kind).parameters
     return kind(directory=out) if takes_directory else kind()
+
+
+class _Guarded:
+    """A callback of the user's: when it raises, the others go on without it, and it is named."""
+
+    def __init__(self, callback: Any, problems: list[Exception]) -> None:
+        self._callback, self._problems = callback, problems
+        self._has_failed = False
+
+    def __call__(self, name: str, doc: Any) -> None:
+        if self._has_failed:
+            return
+        try:
+            self._callback(name, doc)
+        except Exception as failure:
+            self._has_failed = True
+            last = traceback.extract_tb(failure.__traceback__)[-1]
+            who = f"{type(self._callback).__name__} ({last.filename}, line {last.lineno})"
+            self._problems.append(
+                RuntimeError(f"{who}: {type(failure).__name__} on a {name} document: {failure}")
+            )
 
 
 def _made(out: Path | None) -> Path | None:
@@ -239,9 +302,11 @@ def _made(out: Path | None) -> Path | None:
 
 
 def _watched(
-    documents: Iterable[tuple[str, Any]], stops: list[dict[str, Any]]
+    documents: Iterable[tuple[str, Any]],
+    stops: list[dict[str, Any]],
+    keys: set[str] | None = None,
 ) -> Iterator[tuple[str, Any]]:
-    """The documents, with a bar of the events and their rate; stop documents are noted."""
+    """The documents, with a bar of the events and their rate; stops and data keys are noted."""
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=Console(stderr=True),
@@ -257,6 +322,8 @@ def _watched(
                 bar.advance(task, 1 if name == "event" else len(doc["seq_num"]))
                 speed = bar.tasks[0].speed
                 bar.update(task, rate=f"{speed:.1f}/s" if speed else "")
+            elif name == "descriptor" and keys is not None:
+                keys.update(doc["data_keys"])
             elif name == "stop":
                 stops.append(dict(doc))
 
@@ -294,12 +361,24 @@ def _finish(
 def _quit(problems: Iterable[BaseException]) -> NoReturn:
     console = Console(stderr=True, soft_wrap=True)
     for problem in problems:
-        text = str(problem)
-        if isinstance(problem, ValidationError):
-            told = []
-            for error in problem.errors():
-                place = ".".join(map(str, error["loc"]))
-                told.append(f"{place}: " * bool(place) + error["msg"].removeprefix("Value error, "))
-            text = "; ".join(told)
+        text = _what(problem)
         console.print(f"femto-bluesky: {text}", style="red", highlight=False, markup=False)
     raise typer.Exit(1)
+
+
+def _what(problem: BaseException) -> str:
+    """What went wrong and what to do, in words."""
+    if isinstance(problem, ValidationError):
+        told = []
+        for error in problem.errors():
+            place = ".".join(map(str, error["loc"]))
+            told.append(f"{place}: " * bool(place) + error["msg"].removeprefix("Value error, "))
+        return "; ".join(told)
+    if isinstance(problem, OSError) and problem.filename and problem.strerror:
+        remedy = {
+            FileExistsError: "a file is in the way; name a directory, or another one",
+            PermissionError: "choose a place that you may read and write, or change its rights",
+            NotADirectoryError: "a file is in the way; name a directory, or another one",
+        }.get(type(problem), "check the path")
+        return f"{problem.filename}: {problem.strerror}; {remedy}"
+    return str(problem)

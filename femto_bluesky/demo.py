@@ -47,8 +47,8 @@ def intensity(delay_ps: float) -> float:
 def run_demo(out: Path, *, steps: int, frames: int, seed: int) -> Demo:
     """Scan a pump-probe delay in a real RunEngine, with the analysis subscribed; `out` is filled.
 
-    The frames are Debye-Scherrer rings of LaB6 with a few hundred photons; the truth is the mean
-    that each region would have after infinitely many of them.
+    The frames are Debye-Scherrer rings of LaB6, some 2000 photons of 13.5 counts in each; the truth
+    is the mean that each region would have after infinitely many of them.
     """
     mpl.use("Agg")  # BestEffortCallback would open windows
     source = RingFrames(RingSettings(seed=seed), scale_at=intensity)

@@ -55,6 +55,7 @@ class Accumulation(Analysis):
         self._before: FrameSum | None = None
         self._newest: Shot | None = None
         self._ignored: set[tuple[str, str]] = set()
+        self._told_twice: set[str] = set()
         self._followed: dict[str, str] = {}  # the detector of each run; "": none any more
 
     # what users call
@@ -94,6 +95,12 @@ class Accumulation(Analysis):
                 self._begin_anew_for(shot)
                 if self._sum is None:
                     self._sum = FrameSum(shot)
+                elif self._sum.holds(shot) and shot.run not in self._told_twice:
+                    self._told_twice.add(shot.run)
+                    log.warning(
+                        "run %s is in the sum already and is added again; reset() before a replay "
+                        "if that is not meant", shot.run,
+                    )  # fmt: skip
                 self._sum.add(shot)
         return shot
 
@@ -125,6 +132,7 @@ class Accumulation(Analysis):
         """Forget all frames; this cannot be undone."""
         self._sum = self._before = self._newest = None
         self._ignored.clear()
+        self._told_twice.clear()
         self._followed.clear()
         self.why_reset = ""
 
@@ -155,9 +163,9 @@ class Accumulation(Analysis):
         ]  # fmt: skip
 
     def run_rows(self, run: str) -> dict[str, Row]:
-        """The sum as it stands, for the stream `accumulated`."""
+        """The sum as it stands, for the stream `accumulated`, where the run has a part in it."""
         found = self.result()
-        if found is None:
+        if found is None or run not in found.n_frames_of_run:
             return {}
         name = found.detector
         row = {"n_accumulated": found.n_frames, "total": found.total, "hottest": found.hottest}
@@ -166,10 +174,10 @@ class Accumulation(Analysis):
             | {f"{name}_image": found.image}
         }
 
-    def groups(self) -> list[DataGroup]:
-        """The accumulated image."""
+    def groups(self, run: str | None = None) -> list[DataGroup]:
+        """The accumulated image; none where a run is named that has no part in it."""
         found = self.result()
-        if found is None:
+        if found is None or run not in (None, *found.n_frames_of_run):
             return []
         of = f"Sum of {found.n_frames} images" if found.is_sum else "Newest image"
         rows, columns = found.image.shape

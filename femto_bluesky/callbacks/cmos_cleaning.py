@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -40,7 +41,7 @@ class CmosCleaning(Analysis):
     """Hands on each frame less its dark level, with 0 where the rest is below the threshold.
 
     A frame of a detector without a dark level (a photon-counting one, an unknown one) is handed on
-    as it is. It keeps nothing of a shot. The dark image must have the frames' shape: `ValueError`.
+    as it is. It keeps no frame. The dark image must have the frames' shape: `ValueError`.
     """
 
     settings_type = CmosCleaningSettings
@@ -62,31 +63,52 @@ class CmosCleaning(Analysis):
         super().__init__(CmosCleaningSettings.model_validate(given))
         self._dark_images: dict[Path, NDArray[Any]] = {}
         self._prepared: dict[tuple[Any, ...], tuple[NDArray[Any], Any]] = {}
+        # the settings of the shots of a run from a number on, for shots that are taken back
+        self._used: dict[str, list[tuple[int, CmosCleaningSettings]]] = {}
+
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Change settings. A dark image is read at once (again, where its name is the same).
+
+        Raises `ValueError`, and changes nothing, where it cannot be read.
+        """
+        path = self.settings.model_validate({**dict(self.settings), **changes}).dark_file
+        image = None if path is None else _read(path)
+        super().configure(changes)
+        self._prepared.clear()
+        if path is not None and image is not None:
+            self._dark_images[path] = image
 
     def update(self, shot: Shot) -> Shot:
         """Hand the shot on with its frame cleaned."""
-        frame = shot.frame
-        if not isinstance(frame, DenseFrame) or not self._is_cleaned(shot):
-            return shot
-        dark, threshold = self._for(shot, frame)
-        cleaned = ThresholdedFrame(frame.pixels, dark, threshold, frame.mask)
-        return replace(shot, frame=cleaned)
+        used = self._used.setdefault(shot.run, [])
+        if not used or used[-1][1] is not self.settings or shot.number < used[-1][0]:
+            used.append((shot.number, self.settings))
+        return self._cleaned(shot, self.settings)
 
     def retract(self, shot: Shot) -> Shot:
-        """Hand the shot on cleaned, as `update` does."""
-        return self.update(shot)
+        """Hand the shot on cleaned as `update` did, also when settings have changed since."""
+        used = self._used.get(shot.run, [])
+        before = [settings for number, settings in used if number <= shot.number]
+        return self._cleaned(shot, before[-1] if before else self.settings)
 
     def merge(self, other: Self) -> None:
         """There is nothing to merge."""
 
     def clear(self) -> None:
-        """There is nothing to forget."""
+        """Forget which settings were used for which shots."""
+        self._used.clear()
 
     def result(self) -> None:
         """Cleaning has no result of its own."""
 
-    def _is_cleaned(self, shot: Shot) -> bool:
-        settings = self.settings
+    def _cleaned(self, shot: Shot, settings: CmosCleaningSettings) -> Shot:
+        frame = shot.frame
+        if not isinstance(frame, DenseFrame) or not self._is_cleaned(shot, settings):
+            return shot
+        dark, threshold = self._for(shot, frame, settings)
+        return replace(shot, frame=ThresholdedFrame(frame.pixels, dark, threshold, frame.mask))
+
+    def _is_cleaned(self, shot: Shot, settings: CmosCleaningSettings) -> bool:
         if settings.detector is not None:
             return settings.detector == shot.detector
         if shot.known.kind == "counting":
@@ -94,9 +116,11 @@ class CmosCleaning(Analysis):
         has_dark = settings.dark_adu is not None or settings.dark_file is not None
         return has_dark or shot.known.dark_adu is not None
 
-    def _for(self, shot: Shot, frame: DenseFrame) -> tuple[NDArray[Any], Any]:
+    def _for(
+        self, shot: Shot, frame: DenseFrame, settings: CmosCleaningSettings
+    ) -> tuple[NDArray[Any], Any]:
         """Dark rows and threshold in the frame's type, made once for each kind of frame."""
-        settings, dtype = self.settings, frame.dtype
+        dtype = frame.dtype
         dark_adu = shot.known.dark_adu if settings.dark_adu is None else settings.dark_adu
         if dark_adu is None and settings.dark_file is None:
             raise ValueError(
@@ -112,16 +136,21 @@ class CmosCleaning(Analysis):
                 self._prepared.clear()
             dark: Any = dark_adu if settings.dark_file is None else self._image(settings.dark_file)
             rows = cmos.dark_rows(dark, frame.shape, dtype)
-            self._prepared[key] = rows, cmos.in_type(threshold, dtype)
+            self._prepared[key] = rows, cmos.threshold_in_type(threshold, dtype)
         return self._prepared[key]
 
     def _image(self, path: Path) -> NDArray[Any]:
         if path not in self._dark_images:
-            try:
-                self._dark_images[path] = np.load(path, allow_pickle=False)
-            except (OSError, ValueError) as error:
-                raise ValueError(
-                    f"{path}: no readable .npy image of dark levels ({error}); save one with "
-                    "numpy.save, or give dark_adu"
-                ) from error
+            self._dark_images[path] = _read(path)
         return self._dark_images[path]
+
+
+def _read(path: Path) -> NDArray[Any]:
+    try:
+        image: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{path}: no readable .npy image of dark levels ({error}); save one with numpy.save, "
+            "or give dark_adu"
+        ) from error
+    return image

@@ -93,13 +93,13 @@ class LiveAnalysis(Pipeline):
         found = {name: image for name, image in sums.items() if image is not None}
         return LiveResult(self.rois.result(run), found)
 
-    def groups(self) -> list[DataGroup]:
+    def groups(self, run: str | None = None) -> list[DataGroup]:
         """The sums with the regions drawn on them, then the curves of the regions."""
         images = [
             replace(group, rois=self._rois_on(str(group.attributes["detector"])))
-            for group in self.accumulations.groups()
+            for group in self.accumulations.groups(run)
         ]
-        return images + self.rois.groups()
+        return images + self.rois.groups(run)
 
     def _rois_on(self, detector: str) -> dict[str, Roi]:
         return {name: r for name, r in self.rois.settings.rois.items() if r.is_on(detector)}
@@ -121,9 +121,11 @@ class LiveAnalysis(Pipeline):
         settings = LiveAnalysisSettings.model_validate({**dict(self._settings_now()), **changes})
         # what is not named stays as it is, also in an accumulation that was stopped on its own
         if "rois" in changes:
-            self.rois.configure({"rois": settings.rois})
+            self.rois.check(settings.rois)  # before anything has been changed
         if "cmos" in changes:
             self.cleaning.configure(dict(settings.cmos))
+        if "rois" in changes:
+            self.rois.configure({"rois": settings.rois})
         if "accumulate" in changes:
             self.accumulations.configure({"accumulating": settings.accumulate})
         self.settings = settings
@@ -132,11 +134,18 @@ class LiveAnalysis(Pipeline):
         """The settings as they are in the parts, as plain data."""
         return self._settings_now().model_dump(mode="json")
 
+    def _is_accumulating(self) -> bool:
+        """What all detectors' accumulations do; where they differ, what new ones will do."""
+        states = {part.settings.accumulating for part in self.accumulations.of.values()}
+        return (
+            states.pop() if len(states) == 1 else self.accumulations.pattern.settings.accumulating
+        )
+
     def _settings_now(self) -> LiveAnalysisSettings:
         """The settings with those of the parts, which can be changed on their own."""
         parts = {
             "rois": self.rois.settings.rois,
             "cmos": self.cleaning.settings,
-            "accumulate": self.accumulations.pattern.settings.accumulating,
+            "accumulate": self._is_accumulating(),
         }
         return self.settings.model_copy(update=parts)

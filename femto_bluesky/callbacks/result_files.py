@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,6 +47,9 @@ class ResultFiles:
         self.failures: list[Exception] = []
         self._analysis = analysis
         self._directory = Path(directory)
+        # the pipeline has the plain names, so that other analyses of the run find theirs free
+        name = type(analysis).__name__
+        self._suffix = "" if name == "LiveAnalysis" else f"_{name}"
         self._open: dict[str, _Run] = {}
         self._run_of_descriptor: dict[str, str] = {}
 
@@ -60,9 +64,8 @@ class ResultFiles:
     def _take(self, name: str, doc: Mapping[str, Any]) -> None:
         if name == "start":
             self._directory.mkdir(parents=True, exist_ok=True)
-            path = new_path(
-                self._directory, f"scan_{doc.get('scan_id', '')}", "jsonl", reserve=True
-            )
+            stem = f"scan_{doc.get('scan_id', '')}{self._suffix}"
+            path = new_path(self._directory, stem, "jsonl", reserve=True)
             self.paths.append(path)
             self._open[doc["uid"]] = _Run(doc, path, path.open("a"))
         run = self._open.get(self._uid(name, doc))
@@ -86,17 +89,22 @@ class ResultFiles:
 
     def _write(self, run: _Run, stop: Mapping[str, Any]) -> None:
         stem = run.path.stem
-        groups = self._analysis.groups()
+        groups = self._analysis.groups(run.start["original_run_uid"])
         if not groups:
             return
         path = new_path(self._directory, stem, "h5")
-        title = f"scan {run.start.get('scan_id')}: {run.start.get('plan_name')}"
+        title = f"Scan {run.start.get('scan_id')}: {run.start.get('plan_name')}"
+        if run.start.get("original_time"):
+            when = datetime.fromtimestamp(run.start["original_time"], UTC).astimezone()
+            title += f", {when:%Y-%m-%d %H:%M}"
+        if stop["exit_status"] != "success":
+            title += f" ({stop['exit_status']})"
         write_results(path, groups, title=title, start=run.start, stop=stop)
         self.paths.append(path)
         for group in groups:
             if len(group.axes) == 2:
                 picture = new_path(self._directory, f"{stem}_{slug(group.path)}", "png")
-                draw(group, picture)
+                draw(replace(group, title=f"{title} · {group.title}"), picture)
                 self.paths.append(picture)
         curves: dict[str, list[DataGroup]] = {}
         for group in groups:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -11,10 +12,12 @@ from pydantic import Field
 
 from femto_bluesky.model.outputs import Output
 from femto_bluesky.model.results import DataGroup, Quantity
-from femto_bluesky.model.rois import Roi, check_names, slug
+from femto_bluesky.model.rois import Roi, RoiError, check_names, slug
 from femto_bluesky.model.shots import Shot
-from femto_bluesky.model.table import Position, ShotTable
+from femto_bluesky.model.table import Position, ShotTable, Statistics
 from femto_bluesky.stream.analysis import Analysis, AnalysisSettings, Row
+
+log = logging.getLogger(__name__)
 
 
 class RoiMeansSettings(AnalysisSettings):
@@ -39,12 +42,21 @@ class RoiMeans(Analysis):
         check_names(self.settings.rois)
         self.table = ShotTable()
         self._known_regions: dict[tuple[str, tuple[int, int]], list[tuple[str, Roi]]] = {}
+        self._owners: dict[str, str] = {}
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change the regions; rows of shots already seen stay as they are."""
-        check_names(RoiMeansSettings.model_validate({**dict(self.settings), **changes}).rois)
+        self.check(RoiMeansSettings.model_validate({**dict(self.settings), **changes}).rois)
         super().configure(changes)
         self._known_regions.clear()
+
+    def check(self, rois: Mapping[str, Roi]) -> None:
+        """Raise `RoiError` where regions clash, or reach outside the frames seen so far."""
+        check_names(rois)
+        for detector, shape in self._known_regions:
+            for name, roi in rois.items():
+                if roi.is_on(detector):
+                    roi.check_inside(shape, name, detector)
 
     def update(self, shot: Shot) -> Shot:
         """Note the mean of each region."""
@@ -63,7 +75,14 @@ class RoiMeans(Analysis):
             for name, roi in self.settings.rois.items():
                 if roi.is_on(detector):
                     roi.check_inside(shape, name, detector)
-                    known.append((f"{detector}_{slug(name)}", roi))
+                    column = f"{detector}_{slug(name)}"
+                    owner = self._owners.setdefault(column, detector)
+                    if owner != detector:
+                        raise RoiError(
+                            f"ROI {name!r} on {detector!r} and a ROI on {owner!r} both become the "
+                            f"data key {column!r}; rename one"
+                        )
+                    known.append((column, roi))
             self._known_regions[detector, shape] = known
         return known
 
@@ -77,8 +96,10 @@ class RoiMeans(Analysis):
         self.table.merge(other.table)
 
     def clear(self) -> None:
-        """Forget all rows."""
+        """Forget all rows, and what frames there were."""
         self.table.clear()
+        self._known_regions.clear()
+        self._owners.clear()
 
     def result(self, run: str | None = None) -> dict[str, NDArray[Any]]:
         """The steps of a run (the newest) as columns: motors, n_shots, and those of the regions.
@@ -88,8 +109,8 @@ class RoiMeans(Analysis):
         """
         run = run or next(reversed(self.table.runs), "")
         rows: list[Row] = [
-            {**position, "n_shots": self.table.n_shots(run, step)} | self.step_row(run, step)
-            for step, position in self.table.steps(run)
+            {**position, "n_shots": n_shots} | _row(found)
+            for position, n_shots, found in self.table.by_step(run)
         ]
         # in the order of the settings, then what settings no longer name
         names = sorted(dict.fromkeys(name for row in rows for name in row), key=self._rank)
@@ -100,12 +121,19 @@ class RoiMeans(Analysis):
 
     def outputs(self, detectors: Sequence[str]) -> list[Output]:
         """A mean for each shot, and mean, std, sem and n for each step, of each region."""
-        found = []
-        for detector in detectors:
-            for name, roi in self.settings.rois.items():
-                if roi.is_on(detector):
-                    found.extend(_outputs(detector, name, roi))
-        return found
+        for name, roi in self.settings.rois.items():
+            if not any(map(roi.is_on, detectors)):
+                log.warning(
+                    "ROI %r is on the detector %r, which this run does not have; it has %s",
+                    name, roi.detector, sorted(detectors),
+                )  # fmt: skip
+        return [
+            output
+            for detector in detectors
+            for name, roi in self.settings.rois.items()
+            if roi.is_on(detector)
+            for output in _outputs(detector, name, roi)
+        ]
 
     def shot_row(self, run: str, number: int) -> Row:
         """The mean of each region in one shot."""
@@ -113,11 +141,7 @@ class RoiMeans(Analysis):
 
     def step_row(self, run: str, step: int) -> Row:
         """Mean and spread of each region over one step."""
-        row: Row = {}
-        for column, found in self.table.step(run, step).items():
-            row[f"{column}_mean"], row[f"{column}_std"] = found.mean, found.std
-            row[f"{column}_sem"], row[f"{column}_n"] = found.sem, found.n
-        return row
+        return _row(self.table.step(run, step))
 
     def groups(self, run: str | None = None) -> list[DataGroup]:
         """For each region a curve of the step means, with std as error, and one of the shots."""
@@ -137,7 +161,7 @@ class RoiMeans(Analysis):
                 DataGroup(
                     path=f"step_means/{column}",
                     title=f"{title}, mean of each step",
-                    signal=Quantity("mean", steps[f"{column}_mean"], long_name=title),
+                    signal=Quantity("mean", steps[f"{column}_mean"], "counts/pixel", title),
                     axes=(x,),
                     errors=std,
                     errors_name="std of the shots",
@@ -148,7 +172,7 @@ class RoiMeans(Analysis):
                 DataGroup(
                     path=f"roi_means/{column}",
                     title=f"{title}, mean of each shot",
-                    signal=Quantity("mean", rows[column], long_name=title),
+                    signal=Quantity("mean", rows[column], "counts/pixel", title),
                     axes=(Quantity("shot", rows["shot"]),),
                     columns=(Quantity("step", rows["step"]),),
                 )
@@ -171,6 +195,14 @@ class RoiMeans(Analysis):
         names = list(self.settings.rois)
         name, _ = self._named(stem)
         return names.index(name) if name in names else len(names)
+
+
+def _row(of_columns: Mapping[str, Statistics]) -> Row:
+    row: Row = {}
+    for column, found in of_columns.items():
+        row[f"{column}_mean"], row[f"{column}_std"] = found.mean, found.std
+        row[f"{column}_sem"], row[f"{column}_n"] = found.sem, found.n
+    return row
 
 
 def _outputs(detector: str, name: str, roi: Roi) -> list[Output]:

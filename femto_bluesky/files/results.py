@@ -44,7 +44,7 @@ def write_results(
 
     `start` is the derived run's start document (uid, time, original_run_uid, scan_id, analysis
     {name, version, settings}); every part of it may be missing. `stop` is its stop document, for
-    the time of the end. The first group that holds data is the file's default plot.
+    how the run ended. The first group that holds data is the file's default plot.
 
     NaN in a signal means "no value". Errors that are NaN, infinite or negative are written as 0,
     because viewers refuse them or draw them upside down. Text on an axis is kept, and the
@@ -131,9 +131,12 @@ def _write_provenance(
     entry["title"] = title
     entry["program_name"] = "femto_bluesky"
     entry["program_name"].attrs["version"] = version
-    for name, document in (("start_time", start), ("end_time", stop or {})):
-        if "time" in document:
-            entry[name] = datetime.fromtimestamp(float(document["time"]), UTC).isoformat()
+    measured = start.get("original_time", start.get("time"))
+    if measured is not None:
+        entry["start_time"] = _iso(measured)
+    for name in ("exit_status", "reason"):
+        if (stop or {}).get(name):
+            entry[name] = str((stop or {})[name])
     if "uid" in start:
         entry["entry_identifier"] = str(start["uid"])
     if "scan_id" in start:
@@ -143,12 +146,18 @@ def _write_provenance(
     process["program"] = "femto_bluesky"
     process["version"] = version
     process["sequence_index"] = 1
+    if "time" in start:
+        process["date"] = _iso(start["time"])
     if "name" in analysis:
         process["analysis"] = str(analysis["name"])
     if "original_run_uid" in start:
         process["original_run_uid"] = str(start["original_run_uid"])
     _write_note(process, "settings", "settings of the analysis", analysis.get("settings") or {})
     _write_note(entry, "start_document", "start document of the derived run", dict(start))
+
+
+def _iso(time: float) -> str:
+    return datetime.fromtimestamp(float(time), UTC).isoformat()
 
 
 def _write_group(entry: h5py.Group, group: DataGroup) -> None:

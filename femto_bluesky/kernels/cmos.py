@@ -20,7 +20,7 @@ from femto_bluesky.kernels.images import _add_valid_row
 
 
 def in_type(value: float | NDArray[Any], dtype: np.dtype[Any]) -> Any:
-    """A number or an array in the pixels' type.
+    """A dark level or dark image in the pixels' type.
 
     For integer pixels it is rounded to the nearest integer and held within the type's range.
     """
@@ -29,6 +29,20 @@ def in_type(value: float | NDArray[Any], dtype: np.dtype[Any]) -> Any:
         info = np.iinfo(dtype)
         values = np.clip(np.rint(values), info.min, info.max)
     return values.astype(dtype) if values.ndim else dtype.type(values)
+
+
+def threshold_in_type(threshold: float, dtype: np.dtype[Any]) -> Any:
+    """A threshold in the pixels' type; for integer pixels the next integer above.
+
+    Raises `ValueError` for one that no pixel can reach.
+    """
+    if dtype.kind not in "ui":
+        return dtype.type(threshold)
+    if threshold > np.iinfo(dtype).max:
+        raise ValueError(
+            f"a threshold of {threshold} ADU is above all that {dtype} pixels can hold; lower it"
+        )
+    return dtype.type(np.ceil(threshold))
 
 
 def dark_rows(

@@ -17,6 +17,28 @@ Pair = tuple[str, Mapping[str, Any]]
 """A document that comes from elsewhere, with its name; it is never changed."""
 
 
+def is_image(described: Mapping[str, Any]) -> bool:
+    """Whether a data key holds frames: an array of 2 or 3 dimensions.
+
+    An array whose `dims` name a "channel" is a set of spectra, not an image.
+    """
+    return len(described.get("shape") or ()) in (2, 3) and "channel" not in (
+        described.get("dims") or ()
+    )
+
+
+def detector_names(descriptor: Mapping[str, Any]) -> dict[str, str]:
+    """The detector of each image key of a descriptor: the object that the key belongs to.
+
+    A key of no object is its own detector; an object with two images is two detectors, named by
+    their keys. Whoever writes or reads `<detector>_first_frame` must take the name from here.
+    """
+    owner = {key: name for name, keys in descriptor.get("object_keys", {}).items() for key in keys}
+    keys = [key for key, described in descriptor["data_keys"].items() if is_image(described)]
+    n_images = Counter(owner.get(key, key) for key in keys)
+    return {key: owner[key] if key in owner and n_images[owner[key]] == 1 else key for key in keys}
+
+
 def with_stops(
     documents: Iterable[Pair],
     *,

@@ -17,7 +17,7 @@ import event_model
 import numpy as np
 
 from femto_bluesky.files.stacks import MIMETYPE, FrameFile, FrameStack
-from femto_bluesky.sources.documents import Document, Pair
+from femto_bluesky.sources.documents import Document, Pair, detector_names
 
 if TYPE_CHECKING:
     from event_model.documents import EventPage
@@ -67,6 +67,7 @@ class _Descriptor:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
         images: dict[str, str] = {}
+        names = detector_names(document)
         for key, described in document["data_keys"].items():
             if (
                 described.get("dtype") == "array"
@@ -75,9 +76,7 @@ class _Descriptor:
                 and "channel" not in (described.get("dims") or ())
                 and np.dtype(described.get("dtype_numpy", "f8")).kind in "biufc"
             ):
-                owners = [o for o, keys in document.get("object_keys", {}).items() if key in keys]
-                owner = owners[0] if owners else key.removesuffix("_image")
-                images[key] = owner if owner not in images.values() else key
+                images[key] = names.get(key, key)
         return cls(document, images)
 
     def rewritten(self) -> dict[str, Any]:

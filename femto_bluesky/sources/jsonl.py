@@ -149,15 +149,19 @@ def _parse(line: bytes) -> Document:
 
 
 def _found(name: str, document: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The document of an external file, pointing beside `path` where the file was moved there."""
+    """The document of an external file, pointing beside `path` where one of that name lies there.
+
+    Lines and frames that are moved or copied together stay together, whatever became of the place
+    where they were.
+    """
     if name == "stream_resource" and str(document.get("uri", "")).startswith("file:"):
         said = Path(unquote(urlsplit(document["uri"]).path))
         beside = (path.parent / said.name).absolute()
-        if not said.exists() and beside.exists():
+        if said != beside and beside.exists():
             return {**document, "uri": file_uri(beside)}
     elif name == "resource" and "resource_path" in document:
         said = Path(str(document.get("root", "")), document["resource_path"])
         beside = (path.parent / said.name).absolute()
-        if not said.exists() and beside.exists():
+        if said != beside and beside.exists():
             return {**document, "root": str(beside.parent), "resource_path": beside.name}
     return document

@@ -41,6 +41,11 @@ def replay(source: Source, *callbacks: Callback) -> None:
     What a callback raises is raised. An analysis isolates what goes wrong in it and keeps it in its
     `failures`; the first that was added there during this replay is raised after the last document.
     """
+    for callback in callbacks:
+        if isinstance(callback, type):
+            raise SourceError(
+                f"{callback.__name__} is a class; give an instance: {callback.__name__}(...)"
+            )
     before = [len(_failures(callback)) for callback in callbacks]
     for name, document in documents_of(source):
         for callback in callbacks:
@@ -83,6 +88,11 @@ def _from_paths(paths: list[Path]) -> Iterator[Pair]:
     lines = [path for path in paths if path.name.removesuffix(".gz").endswith(".jsonl")]
     if not lines:
         return recordings.read(paths)
+    twice = sorted({str(path) for path in lines if lines.count(path) > 1})
+    if twice:
+        raise SourceError(
+            f"{twice} is given twice, and its frames would be added twice; name it once"
+        )
     if len(lines) < len(paths):
         raise SourceError(
             f"{lines[0]} is JSON lines and the other files are not; replay them one after the other"

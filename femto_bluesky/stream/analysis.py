@@ -90,8 +90,8 @@ class Analysis(ABC):
         """Values of the whole run so far, by the stream that they are for."""
         return {}
 
-    def groups(self) -> list[DataGroup]:
-        """Curves and images to be written, drawn and shown live."""
+    def groups(self, run: str | None = None) -> list[DataGroup]:
+        """Curves and images to be written, drawn and shown live: of a run, or of the newest."""
         return []
 
     # settings
@@ -214,9 +214,9 @@ class Pipeline(Analysis):
                 rows[stream] = rows.get(stream, {}) | row
         return rows
 
-    def groups(self) -> list[DataGroup]:
+    def groups(self, run: str | None = None) -> list[DataGroup]:
         """The curves and images of all parts."""
-        return [group for part in self.parts for group in part.groups()]
+        return [group for part in self.parts for group in part.groups(run)]
 
     def settings_record(self) -> dict[str, Any]:
         """The settings of the parts, by their names."""

@@ -9,8 +9,9 @@ all the same, and, without `FIRST_FRAME`, images in the events of a catalog afte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from femto_bluesky.stream.events import (
@@ -23,18 +24,10 @@ from femto_bluesky.stream.events import (
     JoinError,
 )
 from femto_bluesky.stream.frames import FrameError, FrameSource, InlineFrames
+from femto_bluesky.stream.ranges import Announced, Given
 
-
-@dataclass(slots=True)
-class FrameRange:
-    """A stream_datum: bursts [index, index + n_bursts) are those of the events [first, last)."""
-
-    resource: str
-    index: int
-    n_bursts: int
-    first: int
-    last: int
-    taken: set[int] = field(default_factory=set)
+MAX_NAMED = 10
+"""How many events an error names, of those that have no frames of their own."""
 
 
 @dataclass(slots=True)
@@ -69,15 +62,20 @@ class OpenRun:
 
     `on_hold` when nothing is handed out before the run has ended, for events and frames must be
     counted; `is_merged` when events came before their frames, as a catalog replays them: then the
-    numbers of bursts are the catalog's, not the detector's.
+    numbers of bursts are the catalog's, not the detector's. `order` is a heap of the seq_nums that
+    wait (and some that no longer do). Only the last `HISTORY` events are in `delivered`;
+    `forgotten` is the highest seq_num of the others.
     """
 
     start: Document
     stream: str
     descriptors: dict[str, tuple[Document, list[ImageKey]]] = field(default_factory=dict)
-    ranges: dict[str, list[FrameRange]] = field(default_factory=dict)
+    ranges: dict[str, Announced] = field(default_factory=dict)
     waiting: dict[int, Waiting] = field(default_factory=dict)
+    order: list[int] = field(default_factory=list)
     delivered: dict[int, JoinedEvent] = field(default_factory=dict)
+    given: Given = field(default_factory=Given)
+    forgotten: int = 0
     sources: dict[str, FrameSource] = field(default_factory=dict)
     next_frame: dict[str, int] = field(default_factory=dict)
     on_hold: bool = False
@@ -150,29 +148,23 @@ def check_overlap(run: OpenRun, seq_num: int, bursts: Mapping[str, Burst]) -> No
     for burst in bursts.values():
         if burst.source is None or isinstance(burst.source, InlineFrames):
             continue
-        for other in run.delivered.values():
-            given = other.bursts.get(burst.image.detector)
-            if (
-                given is not None
-                and given.source is burst.source
-                and other.seq_num != seq_num
-                and burst.start < given.stop
-                and given.start < burst.stop
-            ):
-                raise run.unordered(
-                    burst.image,
-                    f"event {seq_num} claims the frames {burst.start} to {burst.stop - 1}, but "
-                    f"event {other.seq_num} has {given.start} to {given.stop - 1}, expected frames "
-                    "of its own",
-                )
+        span = run.given.other(burst)
+        if span is not None:
+            start, stop, other = span
+            raise run.unordered(
+                burst.image,
+                f"event {seq_num} claims the frames {burst.start} to {burst.stop - 1}, but "
+                f"event {other} has {start} to {stop - 1}, expected frames of its own",
+            )
 
 
 def check_counts(run: OpenRun, stop: Document) -> None:
     """Raise `JoinError` unless the files hold just the frames that the held events account for."""
     known = run.waiting.keys() | run.delivered.keys()
     points = run.start.get("num_points")
+    n_events = run.forgotten + sum(seq_num > run.forgotten for seq_num in known)
     is_whole = stop.get("exit_status") == "success" and not (
-        isinstance(points, int) and len(known) < points
+        isinstance(points, int) and n_events < points
     )
     last: dict[int, Burst] = {}
     for waiting, image in _counted(run):
@@ -197,7 +189,7 @@ def check_counts(run: OpenRun, stop: Document) -> None:
         if not burst.stop <= found <= burst.stop + spare:
             raise run.unordered(
                 image,
-                f"found {found} frames in the file, expected {burst.stop} ({len(known)} events of "
+                f"found {found} frames in the file, expected {burst.stop} ({n_events} events of "
                 f"{image.n_frames} frames): a burst was short or lost, or was taken again after a "
                 "pause",
             )
@@ -212,22 +204,32 @@ def _counted(run: OpenRun) -> Iterator[tuple[Waiting, ImageKey]]:
 
 def _check_events(run: OpenRun, image: ImageKey, known: set[int], *, is_whole: bool) -> None:
     """Raise `JoinError` where bursts are announced for events that have not come."""
-    ranges = run.ranges.get(image.key, ())
-    lost = sorted({n for r in ranges for n in range(r.first, r.last)} - known)
+    announced = run.ranges.get(image.key, Announced())
+    lost = list(islice(_lost(announced, known, run.forgotten), MAX_NAMED + 1))
     if not lost or not (is_whole or run.is_merged):
         return
     if run.is_merged:
-        n_bursts = sum(r.n_bursts for r in ranges)
         raise run.unordered(
             image,
-            f"found {n_bursts} bursts, expected {len(known)}, one for each event: a burst was "
-            "taken again after a pause",
+            f"found {announced.n_bursts} bursts, expected {len(known)}, one for each event: a "
+            "burst was taken again after a pause",
         )
+    names = f"{lost[:MAX_NAMED]}" + (" and more" if len(lost) > MAX_NAMED else "")
     raise run.error(
         image.key,
-        f"stream_datum names the events {lost}, found {len(known)} others, expected these too",
+        f"stream_datum names the events {names}, found {len(known)} others, expected these too",
         "replay the run with all its documents",
     )
+
+
+def _lost(announced: Announced, known: Container[int], forgotten: int) -> Iterator[int]:
+    """The events that are announced and not known, in order. A range may be of any length."""
+    done = forgotten + 1
+    for found in sorted(announced, key=lambda r: r.first):
+        for seq_num in range(max(found.first, done), found.last):
+            if seq_num not in known:
+                yield seq_num
+        done = max(done, found.last)
 
 
 def _check_lengths(run: OpenRun, image: ImageKey) -> None:

@@ -59,7 +59,7 @@ class OpenDataset:
                 self._file.close()
                 self._file = _open_file(self.path)
                 self.data = self._find()
-        elif h5py.h5f.get_obj_count(self._file.id, h5py.h5f.OBJ_DATASET) == 1:
+        elif h5py.h5f.get_obj_count(self._file.id, h5py.h5f.OBJ_DATASET) == self._n_own():
             self.data.refresh()  # the one of `data.id` leaves the shape that h5py remembers
         elif state != self._seen:
             raise FrameError(
@@ -74,7 +74,15 @@ class OpenDataset:
         self.n_readers -= 1
         if self.n_readers == 0:
             _open.pop(self._key, None)
-            self._file.close()
+            self.close()
+
+    def close(self) -> None:
+        """Close the file, whoever reads it."""
+        self._file.close()
+
+    def _n_own(self) -> int:
+        """How many datasets of this file are open here, each with one handle; see `acquire`."""
+        return sum(key[:2] == self._key[:2] for key in _open)
 
     def _find(self) -> h5py.Dataset:
         found = self._file.get(self.dataset)
@@ -101,13 +109,21 @@ def acquire(path: Path, dataset: str) -> OpenDataset:
     if not path.is_file():
         raise FrameError(
             f"{path}: no such file; the documents say that frames are in it. Mount the "
-            "disk that it is on, or move it back"
+            "disk that it is on, move it back, or put it beside the .jsonl that names it"
         )
     state = path.stat()
     key = (state.st_dev, state.st_ino, dataset.strip("/"))
     found = _open.get(key)
     if found is None:
-        found = _open[key] = OpenDataset(path, dataset, key)
+        found = OpenDataset(path, dataset, key)
+        for other, held in _open.items():
+            if other[:2] == key[:2] and held.data.id == found.data.id:
+                # by another name, a link: a second handle would give wrong frames
+                found.close()
+                found = held
+                break
+        else:
+            _open[key] = found
     found.n_readers += 1
     return found
 

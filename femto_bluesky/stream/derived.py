@@ -74,6 +74,7 @@ class DerivedRun:
             | {
                 "purpose": "derived",
                 "original_run_uid": raw_start["uid"],
+                "original_time": raw_start["time"],
                 "parent_uids": [raw_start["uid"]],
                 "analysis": {
                     "name": analysis,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
+from femto_bluesky.sources.documents import detector_names
 from femto_bluesky.stream.frames import FrameError, FrameSource
 
 Document = Mapping[str, Any]
@@ -106,29 +107,22 @@ def image_keys(descriptor: Document) -> list[ImageKey]:
 
     An array whose `dims` name a "channel" is a set of spectra, not an image.
     """
-    owner = {key: name for name, keys in descriptor.get("object_keys", {}).items() for key in keys}
     found = []
-    for key, entry in descriptor["data_keys"].items():
-        shape = [size or 0 for size in entry.get("shape") or ()]
-        if len(shape) not in (2, 3) or "channel" in (entry.get("dims") or ()):
-            continue
+    for key, detector in detector_names(descriptor).items():
+        entry = descriptor["data_keys"][key]
+        shape = [size or 0 for size in entry["shape"]]
         declared = (int(shape[-2]), int(shape[-1]))
         found.append(
             ImageKey(
                 key=key,
-                detector=owner.get(key, key),
+                detector=detector,
                 n_frames=int(shape[0]) if len(shape) == 3 else 1,
                 shape=declared if min(declared) > 0 else None,
                 dtype=_dtype_of(entry),
                 is_streamed=entry.get("external") == "STREAM:",
             )
         )
-    names = [image.detector for image in found]
-    # an object with two images is two detectors, named by their keys
-    return [
-        image if names.count(image.detector) == 1 else replace(image, detector=image.key)
-        for image in found
-    ]
+    return found
 
 
 def _dtype_of(entry: Mapping[str, Any]) -> str | None:

@@ -11,15 +11,15 @@ ones lack, raises on documents of a run whose start it did not see, and copies e
 
 from __future__ import annotations
 
+import heapq
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
 from event_model import unpack_datum_page, unpack_event_page
 
 from femto_bluesky.stream.counts import (
-    FrameRange,
     OpenRun,
     Waiting,
     check_counts,
@@ -41,8 +41,13 @@ from femto_bluesky.stream.events import (
     image_keys,
 )
 from femto_bluesky.stream.frames import FrameError, InlineFrames, open_resource
+from femto_bluesky.stream.ranges import Announced, FrameRange
+from femto_bluesky.stream.referred import Referred
 
 log = logging.getLogger(__name__)
+
+MAX_FLOWN = 10**7
+"""How many events one stream_datum may stand for where no events need come."""
 
 
 class Joiner:
@@ -59,8 +64,7 @@ class Joiner:
         self.stream = stream
         self._runs: dict[str, OpenRun] = {}
         self._run_of_descriptor: dict[str, str] = {}
-        self._resources: dict[str, Document] = {}
-        self._datums: dict[str, Document] = {}
+        self._referred = Referred()
 
     def run_of(self, name: str, doc: Document) -> str | None:
         """The uid of the run that a document belongs to; None where it does not say.
@@ -84,11 +88,12 @@ class Joiner:
             yield RunStarted(doc)
             return
         if name in ("resource", "stream_resource"):
-            self._resources[doc["uid"]] = doc
+            self._referred.add_resource(doc, self._read())
             return
         if name in ("datum", "datum_page"):
+            read = self._read()
             for datum in unpack_datum_page(doc) if name == "datum_page" else (doc,):
-                self._datums[datum["datum_id"]] = datum
+                self._referred.add_datum(datum, read)
             return
         run = self._runs.get(self.run_of(name, doc) or "")
         if run is None:
@@ -123,12 +128,11 @@ class Joiner:
             source.close()
         for descriptor in [d for d, uid in self._run_of_descriptor.items() if uid == run]:
             del self._run_of_descriptor[descriptor]
-        own = {u for u, doc in self._resources.items() if doc.get("run_start") == run}
-        own |= set(state.sources)
-        for uid in own:
-            self._resources.pop(uid, None)
-        for datum_id in [d for d, doc in self._datums.items() if doc["resource"] in own]:
-            del self._datums[datum_id]
+        self._referred.forget(run, state.sources, self._read())
+
+    def _read(self) -> dict[str, Collection[str]]:
+        """For each open run, the resources that it reads from."""
+        return {uid: run.sources.keys() for uid, run in self._runs.items()}
 
     def _receive_page(self, run: OpenRun, page: Any) -> Iterator[JoinedEvent]:
         """Take in a page. Its stream_datums came before all of it, so the newest is the last's."""
@@ -137,7 +141,8 @@ class Joiner:
         images = run.descriptors[page["descriptor"]][1]
         for seq_num in last:
             for image in images:
-                named = [r for r in run.ranges.get(image.key, ()) if r.first <= seq_num < r.last]
+                announced = run.ranges.get(image.key)
+                named = announced.naming(seq_num) if announced else ()
                 if sum(seq_num not in r.taken for r in named) > 1:
                     # more of this event may be in the next page, and only the last has the newest
                     run.on_hold = True
@@ -150,7 +155,9 @@ class Joiner:
         """Note an event and the frames that it brings itself or names by a datum."""
         descriptor, images = run.descriptors[doc["descriptor"]]
         seq_num = doc["seq_num"]
-        if _all_streamed(descriptor) and (seq_num in run.delivered or seq_num in run.waiting):
+        if _all_streamed(descriptor) and (
+            seq_num in run.delivered or seq_num in run.waiting or seq_num <= run.forgotten
+        ):
             return  # says nothing that its stream_datum has not said
         bursts = {
             image.key: self._burst_inside(run, image, doc)
@@ -159,14 +166,14 @@ class Joiner:
         }
         # without its images: an event that is kept must not keep them
         data = {key: value for key, value in doc["data"].items() if key not in bursts}
-        run.waiting[seq_num] = Waiting(descriptor, {**doc, "data": data}, images, bursts)
+        _queue(run, seq_num, Waiting(descriptor, {**doc, "data": data}, images, bursts))
         if is_sure:
             # at once, also on hold: what is announced later is of an event that is taken again
             self._find(run, run.waiting[seq_num])
 
     def _announce(self, run: OpenRun, doc: Document) -> None:
         """Note a stream_datum: where the frames of some events are."""
-        resource = self._resources.get(doc["stream_resource"])
+        resource = self._referred.resources.get(doc["stream_resource"])
         if resource is None:
             raise JoinError(
                 f"run {run.uid}, stream {self.stream!r}: a stream_datum refers to the "
@@ -182,32 +189,48 @@ class Joiner:
             last=seq_nums["stop"],
         )
         key = resource["data_key"]
-        run.ranges.setdefault(key, []).append(found)
+        run.ranges.setdefault(key, Announced()).add(found)
         descriptor, images = run.descriptors[doc["descriptor"]]
         announced = range(found.first, found.last)
-        for seq_num in announced:
-            waiting = run.waiting.get(seq_num)
+        length = found.last - found.first
+        # whichever is less to go through: a range is as long as its document says
+        for seq_num in announced if length < len(run.waiting) else list(run.waiting):
+            waiting = run.waiting.get(seq_num) if seq_num in announced else None
             if waiting is not None and not waiting.is_flown and key not in waiting.bursts:
                 run.on_hold = run.is_merged = True  # events before their frames: a replay
+                break
         if _all_streamed(descriptor) and not run.is_merged:
             # a flyer: no event need come, for it would hold nothing but its number
+            if length > MAX_FLOWN:
+                raise run.error(
+                    key, f"found a stream_datum of {length} events ({found.first} to "
+                    f"{found.last - 1}), expected {MAX_FLOWN} or fewer",
+                    "correct its seq_nums, or let the detector announce its frames in parts",
+                )  # fmt: skip
             for seq_num in announced:
                 event = {"descriptor": descriptor["uid"], "seq_num": seq_num, "uid": doc["uid"],
                          "data": {}, "timestamps": {}, "time": descriptor["time"]}  # fmt: skip
                 flown = Waiting(descriptor, event, images, {}, is_flown=True)
-                run.waiting[seq_num] = flown
+                _queue(run, seq_num, flown)
                 self._find(run, flown)
 
     def _deliver(self, run: OpenRun) -> Iterator[JoinedEvent]:
         """Hand out the events whose frames are known, in order, until one is not ready."""
-        for seq_num in sorted(run.waiting):
-            if run.on_hold or not self._is_ready(run, run.waiting[seq_num]):
-                return
-            yield self._hand_out(run, seq_num)
+        while run.order and not run.on_hold:
+            seq_num = run.order[0]
+            if seq_num in run.waiting:
+                if not self._is_ready(run, run.waiting[seq_num]):
+                    return
+                heapq.heappop(run.order)
+                yield self._hand_out(run, seq_num)
+            else:
+                heapq.heappop(run.order)
 
     def _hand_out(self, run: OpenRun, seq_num: int) -> JoinedEvent:
         waiting = run.waiting.pop(seq_num)
         replaced = run.delivered.pop(seq_num, None)
+        if replaced is not None:
+            run.given.remove(seq_num, replaced.bursts.values())
         for last in list(run.delivered.values())[-1:]:
             # frames that stand in a document are not kept beyond the next event
             for detector, burst in last.bursts.items():
@@ -219,8 +242,14 @@ class Joiner:
         if replaced is not None:
             replaced.replaces = None
         run.delivered[seq_num] = event
+        run.given.add(seq_num, bursts.values())
         if len(run.delivered) > HISTORY:
-            del run.delivered[next(iter(run.delivered))]
+            old = run.delivered.pop(next(iter(run.delivered)))
+            run.given.remove(old.seq_num, old.bursts.values())
+            run.forgotten = max(run.forgotten, old.seq_num)
+        if not run.on_hold:
+            for announced in run.ranges.values():
+                announced.drop_before(seq_num - HISTORY + 1)
         return event
 
     def _is_ready(self, run: OpenRun, waiting: Waiting) -> bool:
@@ -259,7 +288,8 @@ class Joiner:
                 key = next(i.key for i in waiting.images if i.key not in waiting.bursts)
                 raise run.error(
                     key, f"event {waiting.doc['seq_num']} has no frames: none of the "
-                    f"{len(run.ranges.get(key, ()))} stream_datum that came is left for it, "
+                    f"{run.ranges[key].n_came if key in run.ranges else 0} stream_datum that came "
+                    "is left for it, "
                     "expected one", "replay the run with all its documents",
                 )  # fmt: skip
         if run.on_hold:
@@ -292,13 +322,13 @@ class Joiner:
             burst = Burst(image, source, 0, len(source))
             check_inline(run, image, doc, burst)
             return burst
-        datum = self._datums.pop(value, None)
-        if datum is None or datum["resource"] not in self._resources:
+        datum = self._referred.datums.pop(value, None)
+        if datum is None or datum["resource"] not in self._referred.resources:
             raise run.error(
                 image.key, f"event {doc['seq_num']} names the datum {value!r}, which (or "
                 "whose resource) has not come", "replay the run with all its documents",
             )  # fmt: skip
-        resource = self._resources[datum["resource"]]
+        resource = self._referred.resources[datum["resource"]]
         length = resource["resource_kwargs"].get("frame_per_point") or image.n_frames
         index = datum["datum_kwargs"].get("point_number", datum["datum_kwargs"].get("image_num"))
         if index is None:
@@ -313,10 +343,10 @@ class Joiner:
         seq_num = doc["seq_num"]
         # After a pause a seq_num is announced again. The newest counts; those before it are of
         # bursts that were lost, and are of no event any more.
-        named = [r for r in run.ranges.get(image.key, []) if r.first <= seq_num < r.last]
-        if not named or seq_num in named[-1].taken:
+        announced = run.ranges.get(image.key)
+        found = announced.newest(seq_num) if announced else None
+        if found is None or seq_num in found.taken:
             return None
-        found = named[-1]
         if (
             found.n_bursts != found.last - found.first
             and image.detector + FIRST_FRAME not in doc["data"]
@@ -326,7 +356,7 @@ class Joiner:
                 f"{found.last - found.first} (events {found.first} to {found.last - 1}): a burst "
                 "was taken again after a pause",
             )  # fmt: skip
-        found.taken.add(seq_num)
+        found.take(seq_num)
         index = found.index + seq_num - found.first
         return self._burst_at(run, image, found.resource, doc, index, image.n_frames)
 
@@ -335,7 +365,7 @@ class Joiner:
     ) -> Burst:
         if resource not in run.sources:
             try:
-                run.sources[resource] = open_resource(self._resources[resource])
+                run.sources[resource] = open_resource(self._referred.resources[resource])
             except FrameError as error:
                 raise JoinError(f"{run.where(image.key)}: {error}") from error
         first = doc["data"].get(image.detector + FIRST_FRAME)
@@ -343,6 +373,12 @@ class Joiner:
             first = index * length
         length = doc["data"].get(image.detector + N_FRAMES, length)
         return Burst(image, run.sources[resource], int(first), int(first) + int(length))
+
+
+def _queue(run: OpenRun, seq_num: int, waiting: Waiting) -> None:
+    if seq_num not in run.waiting:
+        heapq.heappush(run.order, seq_num)
+    run.waiting[seq_num] = waiting
 
 
 def _all_streamed(descriptor: Document) -> bool:

@@ -28,8 +28,11 @@ class PerDetector(Analysis, Generic[A]):
     def get(self, detector: str | None = None) -> A:
         """The analysis of a detector; without a name, that of the only one.
 
-        Raises `KeyError` where there is no such detector, or more than one to choose from.
+        Before the first shot it is the pattern of those to come, so that it can be set up. Raises
+        `KeyError` where there is no such detector, or more than one to choose from.
         """
+        if detector is None and not self.of:
+            return self.pattern
         if detector is None and len(self.of) == 1:
             return next(iter(self.of.values()))
         if detector not in self.of:
@@ -84,9 +87,9 @@ class PerDetector(Analysis, Generic[A]):
                 rows[stream] = rows.get(stream, {}) | row
         return rows
 
-    def groups(self) -> list[DataGroup]:
+    def groups(self, run: str | None = None) -> list[DataGroup]:
         """The curves and images of all detectors."""
-        return [group for part in self._parts() for group in part.groups()]
+        return [group for part in self._parts() for group in part.groups(run)]
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change the settings of the pattern and of every detector's analysis."""

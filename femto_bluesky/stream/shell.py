@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from femto_bluesky.model.detectors import DETECTORS, DetectorSettings
 from femto_bluesky.model.outputs import Output
+from femto_bluesky.model.rois import RoiError
 from femto_bluesky.stream.derived import DerivedRun, plain
 from femto_bluesky.stream.events import Document, Joined, JoinedEvent, RunStarted, RunStopped
+from femto_bluesky.stream.frames import FrameError
 from femto_bluesky.stream.joiner import Joiner
 from femto_bluesky.stream.shots import ShotMaker, label_columns, label_keys
 from femto_bluesky.stream.steps import FRAME_AXIS, Step, Steps, motor_fields
@@ -193,7 +195,14 @@ class Shell:
 
     def _fail(self, uid: str | None, failure: Exception) -> None:
         self.failures.append(failure)
-        log.error("run %s is not analysed further: %s", uid, failure, exc_info=failure)
+        # what the package says of the input says it all; of other errors the place is needed
+        is_told = isinstance(failure, (FrameError, RoiError))
+        log.error(
+            "run %s is not analysed further: %s",
+            uid,
+            failure,
+            exc_info=None if is_told else failure,
+        )
         if uid is None:
             return
         self._joiner.forget(uid)

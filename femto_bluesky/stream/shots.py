@@ -63,10 +63,14 @@ class ShotMaker:
         if mask is None or mask.shape != pixels.shape:
             mask = self._buffers[detector] = np.empty(pixels.shape, np.bool_)
         if settings.mask_negative:
-            # not (v >= 0), so that NaN is masked too
-            np.logical_not(np.greater_equal(pixels, 0, out=mask), out=mask)
+            # not (0 <= v < infinity), so that NaN is masked too
+            np.greater_equal(pixels, 0, out=mask)
+            if pixels.dtype.kind == "f":
+                np.logical_and(mask, pixels < np.inf, out=mask)
+            np.logical_not(mask, out=mask)
         else:
-            np.isnan(pixels, out=mask)
+            np.isfinite(pixels, out=mask)
+            np.logical_not(mask, out=mask)
         if fixed is not None:
             np.logical_or(mask, fixed, out=mask)
         return mask if mask.any() else None
@@ -103,7 +107,7 @@ def label_keys(descriptor: Document) -> list[str]:
         for key, entry in descriptor["data_keys"].items()
         if entry["dtype"] in ("number", "integer", "boolean")
         or (entry["dtype"] == "array" and len(entry.get("shape") or ()) == 1)
-        if not key.endswith((FIRST_FRAME, N_FRAMES))
+        if not key.endswith((FIRST_FRAME, N_FRAMES)) and key not in ("step", "shot")
     ]
 
 

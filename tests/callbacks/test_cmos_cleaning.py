@@ -166,3 +166,21 @@ def test_it_has_no_result_of_its_own():
         cleaning.update(one)
     assert cleaning.result() is None
     assert (cleaning.groups(), cleaning.outputs(["andor3_zyla12"])) == ([], [])
+
+
+def test_a_dark_image_is_read_again_when_it_is_set_again(tmp_path):
+    (shot,) = make_shots(("andor3_zyla12",), n_steps=1, n_frames=1)
+    path = tmp_path / "dark.npy"
+    np.save(path, np.zeros(shot.frame.shape))
+    cleaning = CmosCleaning(dark_file=path, threshold_adu=0)
+    np.testing.assert_array_equal(cleaning.update(shot).frame.dense(), shot.frame.pixels)
+    np.save(path, np.full(shot.frame.shape, 65_535))
+    cleaning.configure({"dark_file": path})
+    assert cleaning.update(shot).frame.dense().max() == 0
+
+
+def test_a_dark_image_that_is_not_there_is_refused_and_changes_nothing(tmp_path):
+    cleaning = CmosCleaning(dark_adu=3)
+    with pytest.raises(ValueError, match="no readable"):
+        cleaning.configure({"dark_file": tmp_path / "typo.npy"})
+    assert cleaning.settings.dark_file is None

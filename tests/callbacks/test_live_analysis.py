@@ -83,8 +83,8 @@ def test_a_cleaning_of_ones_own():
 
 def test_accumulations_are_had_by_name():
     live = LiveAnalysis(ROIS)
-    with pytest.raises(KeyError, match="none yet"):
-        live.accumulation()
+    live.accumulation().stop()  # before the first shot: what is set up for all to come
+    live.accumulation().start()
     seen(live)
     with pytest.raises(KeyError, match="name one of them") as error:
         live.accumulation()
@@ -197,3 +197,46 @@ def test_how_documents_are_read_cannot_be_changed(changes: dict[str, object]) ->
     live = LiveAnalysis()
     with pytest.raises(ValueError, match="make a new LiveAnalysis"):
         live.configure(changes)
+
+
+def test_a_region_that_cannot_be_is_refused_at_the_console_and_changes_nothing():
+    live = LiveAnalysis(ROIS)
+    seen(live, make_shots(("pilatus",)))
+    before = live.settings_record()
+    for rois in ({"wide": Roi(x0=0, y0=0, x1=17, y1=3)}, {"a b": ROIS["ö"], "a_b": ROIS["ö"]}):
+        with pytest.raises(RoiError):
+            live.configure({"rois": rois, "cmos": {"dark_adu": 5}})
+        assert live.settings_record() == before
+
+
+def test_a_stopped_accumulation_is_on_record():
+    live = LiveAnalysis()
+    seen(live, make_shots(("pilatus",)))
+    live.accumulation().stop()
+    assert live.settings_record()["accumulate"] is False
+    assert live.fresh().accumulation().settings.accumulating is False
+
+
+def test_a_shot_is_taken_back_as_it_was_cleaned():
+    shots = make_shots(("andor3_zyla12",), n_steps=1, n_frames=3)
+    live = LiveAnalysis()
+    seen(live, shots[:2])
+    live.configure({"cmos": {"dark_adu": 0, "threshold_adu": 0}})
+    live.retract(shots[1])
+    live.update(shots[2])
+    straight = LiveAnalysis()
+    seen(straight, shots[:1])
+    straight.configure({"cmos": {"dark_adu": 0, "threshold_adu": 0}})
+    straight.update(shots[2])
+    found, expected = (one.accumulation().result() for one in (live, straight))
+    assert np.array_equal(found.image, expected.image)
+
+
+def test_groups_are_of_the_run_that_is_named():
+    live = LiveAnalysis(ROIS)
+    seen(live, make_shots(("pilatus",), runs=("run-1", "run-2")))
+    paths = {run: [group.path for group in live.groups(run)] for run in ("run-1", "run-2", "run-3")}
+    assert paths["run-1"] == paths["run-2"] != []
+    assert paths["run-3"] == []
+    one, two = (live.groups(run)[-1].axes[0].values for run in ("run-1", "run-2"))
+    assert len(one) == len(two)

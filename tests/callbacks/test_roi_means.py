@@ -213,3 +213,18 @@ def test_what_it_declares():
     assert {output.roi for output in found} == {"ROI 2"}
     assert "std(ddof=1)/sqrt(n)" in found[3].description
     assert [output.dtype for output in found][:5] == ["number"] * 4 + ["integer"]
+
+
+def test_regions_of_two_detectors_never_share_a_column():
+    rois = {"2_a": Roi(x0=0, y0=0, x1=2, y1=2), "a": Roi(x0=2, y0=2, x1=4, y1=4)}
+    means = RoiMeans(rois)
+    one, other = make_shots(("cam", "cam_2"), n_steps=1, n_frames=1)
+    means.update(one)
+    with pytest.raises(RoiError, match="both become the data key 'cam_2_a'; rename one"):
+        means.update(other)
+
+
+def test_a_region_on_a_detector_that_there_is_not_is_named(caplog):
+    means = RoiMeans({"a": Roi(x0=0, y0=0, x1=2, y1=2, detector="pilatos")})
+    assert means.outputs(["pilatus"]) == []
+    assert "'pilatos', which this run does not have; it has ['pilatus']" in caplog.text

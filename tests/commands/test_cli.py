@@ -165,3 +165,29 @@ def test_the_command_is_installed() -> None:
     )
     assert done.returncode == 0
     assert "replay" in done.stdout
+
+
+@needs_recordings
+def test_a_callback_that_raises_leaves_the_others_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "class Oops:\n    def __call__(self, name, doc):\n        if name == 'event': 1 / 0\n"
+    )
+    done = run("replay", *SCAN, *ROI, "--callback", f"{tmp_path}/mine.py:Oops")
+    assert done.exit_code == 1
+    assert "sum of 30 images" in done.output
+    text = " ".join(done.output.split())
+    assert "Oops (" in text
+    assert "line 3): ZeroDivisionError on a event document" in text
+
+
+@needs_recordings
+def test_a_run_without_images_is_named() -> None:
+    done = run("replay", *sorted((DATA / "fluorescence").glob("*.pkls")))
+    assert done.exit_code == 1
+    assert "no images to be analysed were found" in done.output
+
+
+def test_version() -> None:
+    done = run("--version")
+    assert done.exit_code == 0
+    assert done.output.strip() == "0.1.0"

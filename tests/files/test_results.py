@@ -192,15 +192,20 @@ def test_any_name_is_found_at_its_path(name, title, signal):
 
 
 def test_the_file_names_the_raw_run_and_the_settings(tmp_path):
-    path = write(tmp_path, curve(attributes={"n_frames": 30}), stop={"time": 1732190460})
+    path = write(
+        tmp_path,
+        curve(attributes={"n_frames": 30}),
+        stop={"exit_status": "fail", "reason": "no beam"},
+    )
     with h5py.File(path) as file:
         entry = file["entry"]
-        keys = ("title", "start_time", "end_time", "entry_identifier", "program_name")
+        keys = ("title", "start_time", "exit_status", "reason", "entry_identifier", "program_name")
         text = {key: entry[key].asstr()[()] for key in keys}
         assert text == {
             "title": "a scan",
             "start_time": "2024-11-21T12:00:00.500000+00:00",
-            "end_time": "2024-11-21T12:01:00+00:00",
+            "exit_status": "fail",
+            "reason": "no beam",
             "entry_identifier": "d-1",
             "program_name": "femto_bluesky",
         }

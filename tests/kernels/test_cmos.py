@@ -146,3 +146,10 @@ def test_a_dark_level_that_is_none_is_refused(level: float) -> None:
     for dark in (level, image):
         with pytest.raises(ValueError, match="negative or not a number"):
             cmos.dark_rows(dark, (4, 5), np.dtype(np.int16))
+
+
+def test_a_threshold_is_rounded_up_and_must_be_within_reach() -> None:
+    assert cmos.threshold_in_type(12.5, np.dtype(np.uint16)) == 13
+    assert cmos.threshold_in_type(12.5, np.dtype(np.float32)) == np.float32(12.5)
+    with pytest.raises(ValueError, match="above all that uint8 pixels can hold"):
+        cmos.threshold_in_type(300, np.dtype(np.uint8))

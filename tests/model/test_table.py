@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from femto_bluesky.model.shots import DenseFrame, Shot
 from femto_bluesky.model.table import ShotTable, Statistics, statistics
+from femto_bluesky.testing.shots import make_shots
 
 FRAME = DenseFrame(np.zeros((1, 1)))
 
@@ -165,3 +166,19 @@ def test_merging_copies():
     other.clear()
     assert one.shot("r", 1) == {"a": 5.0}
     assert other.runs == []
+
+
+def test_all_steps_at_once_are_the_steps_one_by_one() -> None:
+    table, shots = ShotTable(), make_shots(n_steps=5, n_frames=3)
+    for number, shot in enumerate(reversed(shots)):
+        table.add(
+            shot, {"a": float(number**2), "b": np.nan if number % 4 == 0 else 1 / (number + 1)}
+        )
+    table.drop(shots[4])
+    run = shots[0].run
+    expected = [
+        (position, table.n_shots(run, step), table.step(run, step))
+        for step, position in table.steps(run)
+    ]
+    assert list(table.by_step(run)) == expected
+    assert list(table.by_step("another")) == []

@@ -266,6 +266,7 @@ def best_effort():
     """What it draws, without a display; figures are closed again."""
     plt = pytest.importorskip("matplotlib.pyplot")
     plt.switch_backend("Agg")
+    plt.close("all")  # another test's
     from bluesky.callbacks.best_effort import BestEffortCallback
 
     callback = BestEffortCallback()

@@ -169,8 +169,9 @@ def test_an_empty_stop_ends_the_only_open_run(scan):
 def test_nothing_is_left_of_a_run_that_has_ended(scan):
     joiner = Joiner()
     read(scan.documents, joiner)
-    for kept in (joiner._runs, joiner._run_of_descriptor, joiner._resources, joiner._datums):
-        assert not kept
+    assert not joiner._runs
+    assert not joiner._run_of_descriptor
+    assert not joiner._referred.datums
 
 
 def test_only_so_many_events_are_kept(scan, monkeypatch):

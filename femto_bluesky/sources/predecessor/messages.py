@@ -170,6 +170,8 @@ def _load_cbor(source: ByteSource) -> Any:
     try:
         return decoder.decode()
     except (cbor2.CBORDecodeError, SourceEndError, _MessageError) as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise error.__cause__ from None  # cbor2 wraps whatever comes out of `read`
         why = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
         raise _MessageError(f"the CBOR item is damaged at byte {source.tell()}: {why}") from error
 
