@@ -32,8 +32,7 @@ def camera_frame(shape: tuple[int, int]) -> NDArray[np.uint16]:
 def shots(detector: str, pixels: NDArray[Any], mask: NDArray[Any] | None = None) -> Any:
     """The same frame as one shot after the other, as a run brings them."""
     frame, known = DenseFrame(pixels, mask), settings_of(detector)
-    for number in range(10**9):
-        yield Shot("run", 0, number, detector, frame, known=known)
+    return iter([Shot("run", 0, number, detector, frame, known=known) for number in range(500)])
 
 
 @pytest.mark.parametrize("shape", [ZYLA, BALOR], ids=["2160x2560", "4104x4128"])

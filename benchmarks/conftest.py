@@ -36,7 +36,7 @@ def ratio(benchmark: Any, request: pytest.FixtureRequest) -> Ratio:
         ours: Callable[[], object],
         reference: Callable[[], object],
         *,
-        goal: float,
+        goal: float | None,
         than: str,
         rounds: int = 30,
     ) -> float:
@@ -46,7 +46,8 @@ def ratio(benchmark: Any, request: pytest.FixtureRequest) -> Ratio:
         benchmark.extra_info.update(ratio=mine / theirs, goal=goal, than=than)
         benchmark.pedantic(ours, rounds=rounds)
         request.config.stash[LINES].append(
-            f"{request.node.name}: {mine / theirs:.2f} x {than} (goal: at most {goal:.2f}); "
+            f"{request.node.name}: {mine / theirs:.2f} x {than} "
+            f"({'no goal' if goal is None else f'goal: at most {goal:.2f}'}); "
             f"{mine * 1e3:.3g} ms against {theirs * 1e3:.3g} ms"
         )
         return mine / theirs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -106,7 +105,7 @@ class CmosCleaning(Analysis):
         if not isinstance(frame, DenseFrame) or not self._is_cleaned(shot, settings):
             return shot
         dark, threshold = self._for(shot, frame, settings)
-        return replace(shot, frame=ThresholdedFrame(frame.pixels, dark, threshold, frame.mask))
+        return shot.with_frame(ThresholdedFrame(frame.pixels, dark, threshold, frame.mask))
 
     def _is_cleaned(self, shot: Shot, settings: CmosCleaningSettings) -> bool:
         if settings.detector is not None:

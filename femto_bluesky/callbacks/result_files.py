@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from femto_bluesky.files.names import new_path
-from femto_bluesky.files.pictures import draw, draw_curves
 from femto_bluesky.files.results import write_results
 from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.rois import slug
@@ -88,6 +87,8 @@ class ResultFiles:
         return str(doc.get("run_start") or self._run_of_descriptor.get(doc["descriptor"], ""))
 
     def _write(self, run: _Run, stop: Mapping[str, Any]) -> None:
+        from femto_bluesky.files.pictures import draw, draw_curves  # matplotlib: half a second
+
         stem = run.path.stem
         groups = self._analysis.groups(run.start["original_run_uid"])
         if not groups:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
 from femto_bluesky.kernels import cmos
 from femto_bluesky.model.rois import Roi
-from femto_bluesky.model.shots import DenseFrame, ThresholdedFrame
+from femto_bluesky.model.shots import DenseFrame, Shot, ThresholdedFrame
 from femto_bluesky.testing.shots import make_shots
 
 ROI = Roi(x0=2, y0=1, x1=6, y1=4)
@@ -89,3 +91,12 @@ def test_labels_and_positions_come_with_the_shot():
     ]
     assert [s.labels["laser_on"] for s in shots[:6]] == [0, 1, 0, 0, 1, 0]
     assert {s.position["stage_x"] for s in shots[6:]} == {0.5}
+
+
+def test_another_frame_changes_nothing_else() -> None:
+    (shot,) = make_shots(("andor3_zyla12",), n_steps=1, n_frames=1)
+    frame = DenseFrame(np.zeros((2, 2)))
+    assert shot.with_frame(frame) is not shot
+    for field in fields(Shot):
+        expected = frame if field.name == "frame" else getattr(shot, field.name)
+        assert getattr(shot.with_frame(frame), field.name) is expected
