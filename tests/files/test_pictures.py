@@ -4,58 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import AsinhNorm, to_rgb
-from matplotlib.figure import Figure
 from PIL import Image
 
 from femto_bluesky.files import pictures
 from femto_bluesky.files.names import OutputExistsError
 from femto_bluesky.files.pictures import draw
-from femto_bluesky.model.results import DataGroup, DataGroupError, Quantity
+from femto_bluesky.model.results import DataGroupError, Quantity
 from femto_bluesky.model.rois import Roi
-
-GREY = (140, 140, 140)
-
-
-def image(pixels, axes=(), title="Sum of 30 images", **more):
-    quantity = Quantity("image", np.asarray(pixels), "counts", "accumulated")
-    return DataGroup("image", title, quantity, axes, **more)
-
-
-def curve(x, y, errors=None, title="ROI 2"):
-    return DataGroup(
-        "step_means/ROI_2",
-        title,
-        Quantity("mean", np.asarray(y), "counts", "mean of ROI 2"),
-        (Quantity("motor", np.asarray(x), "mm"),),
-        errors=None if errors is None else np.asarray(errors),
-        errors_name="std",
-    )
-
-
-@pytest.fixture
-def axes():
-    figure = Figure(figsize=(8, 6))
-    FigureCanvasAgg(figure)
-    return figure.add_subplot()
-
-
-def read(path: Path) -> np.ndarray:
-    with Image.open(path) as file:
-        return np.asarray(file.convert("RGB"))
-
-
-def places(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    return np.argwhere((picture == colour).all(axis=-1))
-
+from tests.files.drawn import GREY, curve, image, places, read
 
 # --- Images -----------------------------------------------------------------------------------
 
