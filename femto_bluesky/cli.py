@@ -9,6 +9,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -332,15 +333,13 @@ def _scan(start: dict[str, Any]) -> str:
     return f"scan {start['scan_id']}" if "scan_id" in start else f"run {start['uid'][:8]}"
 
 
-class _told:  # noqa: N801
+@contextmanager
+def _told() -> Iterator[None]:
     """Errors in here are the user's to mend: one line, and exit code 1."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (OSError, ValueError, TypeError, RuntimeError)):
-            _quit([error])
+    try:
+        yield
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        _quit([error])
 
 
 def _finish(

@@ -71,7 +71,7 @@ class ResultFiles:
         if run is None:
             return
         if name == "stream_resource":
-            self.paths.append(path_of_uri(doc["uri"]))
+            self.paths.append(self._directory / path_of_uri(doc["uri"]).name)
         run.lines.write(json.dumps([name, jsonl.strict(doc)]) + "\n")
         run.lines.flush()
         if name == "stop":
