@@ -25,7 +25,6 @@ class TotalCountsSettings(AnalysisSettings):
 class TotalCounts(Analysis):
     """The total of each shot's valid pixels, its mean for each step, and a histogram of the run."""
 
-    settings_type = TotalCountsSettings
     settings: TotalCountsSettings
 
     def __init__(self, bin_counts: float = 100.0) -> None:

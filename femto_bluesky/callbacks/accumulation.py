@@ -45,7 +45,6 @@ class Accumulation(Analysis):
     the newest clean frame is forwarded. `undo_reset` brings a sum back.
     """
 
-    settings_type = AccumulationSettings
     settings: AccumulationSettings
 
     def __init__(self, detector: str | None = None, accumulating: bool = True) -> None:

@@ -43,7 +43,6 @@ class CmosCleaning(Analysis):
     as it is. It keeps no frame. The dark image must have the frames' shape: `ValueError`.
     """
 
-    settings_type = CmosCleaningSettings
     settings: CmosCleaningSettings
 
     def __init__(

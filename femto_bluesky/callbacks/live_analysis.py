@@ -53,7 +53,6 @@ class LiveAnalysis(Pipeline):
     None, derived runs hold numbers only.
     """
 
-    settings_type = LiveAnalysisSettings
     settings: LiveAnalysisSettings
 
     def __init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -71,12 +70,19 @@ class ResultFiles:
         if run is None:
             return
         if name == "stream_resource":
-            self.paths.append(self._directory / path_of_uri(doc["uri"]).name)
-        run.lines.write(json.dumps([name, jsonl.strict(doc)]) + "\n")
+            path = path_of_uri(doc["uri"])
+            # as the other files are named, where it lies beside them
+            beside = self._directory / path.name
+            self.paths.append(beside if beside.absolute() == path else path)
+        run.lines.write(jsonl.line(name, doc))
         run.lines.flush()
         if name == "stop":
             run.lines.close()
             del self._open[run.start["uid"]]
+            for descriptor in [
+                d for d, uid in self._run_of_descriptor.items() if uid == doc["run_start"]
+            ]:
+                del self._run_of_descriptor[descriptor]
             self._write(run, doc)
 
     def _uid(self, name: str, doc: Mapping[str, Any]) -> str:

@@ -34,7 +34,6 @@ class RoiMeans(Analysis):
     sem their std(ddof 1) / sqrt(n). Raises `RoiError` for a region that reaches outside the frame.
     """
 
-    settings_type = RoiMeansSettings
     settings: RoiMeansSettings
 
     def __init__(self, rois: Mapping[str, Roi] | None = None) -> None:

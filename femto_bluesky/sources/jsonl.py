@@ -45,7 +45,7 @@ def write(documents: Iterable[Pair], path: str | os.PathLike[str]) -> list[Path]
     check_free(images)
     with gzip.open(path, "xt") if path.suffix == ".gz" else path.open("x") as lines:
         for name, document in externalise(documents, images):
-            lines.write(json.dumps([name, strict(document)], allow_nan=False) + "\n")
+            lines.write(line(name, document))
     return [path, images] if images.exists() else [path]
 
 
@@ -63,6 +63,11 @@ def read(path: str | os.PathLike[str]) -> Iterator[Pair]:
         raise FileNotFoundError(f"there is no file {path}; check the name")
     lines = _Lines(path)
     return with_stops(lines, ending=lines.ending, damage=JsonLinesError)
+
+
+def line(name: str, document: Mapping[str, Any]) -> str:
+    """A document as one line of the file, with its end."""
+    return json.dumps([name, strict(document)], allow_nan=False) + "\n"
 
 
 def _refuse(value: Any) -> Any:

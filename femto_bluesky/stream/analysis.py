@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -38,7 +38,6 @@ class Analysis(ABC):
     in it.
     """
 
-    settings_type: ClassVar[type[AnalysisSettings]] = AnalysisSettings
     settings: AnalysisSettings
 
     def __init__(self, settings: AnalysisSettings) -> None:

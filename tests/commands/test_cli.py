@@ -10,10 +10,14 @@ import sys
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from femto_bluesky.callbacks import LiveAnalysis, ResultFiles
 from femto_bluesky.cli import app
+from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
+from femto_bluesky.testing.runs import burst_scan, run_plan
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 LAB6 = DATA / "lab6"
@@ -191,3 +195,17 @@ def test_version() -> None:
     done = run("--version")
     assert done.exit_code == 0
     assert done.output.strip() == "0.1.0"
+
+
+def test_files_are_named_where_they_are(tmp_path: Path) -> None:
+    live = LiveAnalysis(directory=tmp_path / "images")
+    files = ResultFiles(live, tmp_path / "results")
+    live.subscribe(files)
+    motor = SimulatedMotor(name="motor")
+    detector = SimulatedDetector(
+        name="cam", source=lambda *_: np.ones((4, 5), np.uint16), directory=tmp_path / "raw"
+    )
+    run_plan(burst_scan([detector], motor, [1.0, 2.0]), live)
+    assert files.failures == []
+    assert all(path.is_file() for path in files.paths)
+    assert tmp_path / "images" / "scan_1_cam_image.h5" in files.paths

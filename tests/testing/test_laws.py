@@ -27,8 +27,6 @@ class CountSettings(AnalysisSettings):
 class Count(Analysis):
     """A law-abiding analysis as short as can be: how many shots each step has."""
 
-    settings_type = CountSettings
-
     def __init__(self, power=1):
         super().__init__(CountSettings(power=power))
         self.seen = {}
