@@ -13,6 +13,45 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
+class PhotonFinding(BaseModel):
+    """How photons are found on the frames of one detector, in numbers.
+
+    The defaults are those of a Balor at FemtoMAX, where the 3x3 sum of a photon is 1200 ADU.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pixel_threshold_adu: float = Field(
+        default=110, ge=0, description="raw value that the hottest pixel of a photon is above"
+    )
+    energy_min_adu: float = Field(
+        default=800, ge=0, description="a 3x3 sum, less dark, above this is a photon"
+    )
+    overlap_adu: float = Field(
+        default=1400, ge=0, description="a 3x3 sum above this is flagged as two photons or more"
+    )
+    photon_adu: float = Field(
+        default=1200, gt=0, description="the 3x3 sum of one photon, in which energies are counted"
+    )
+    view_min_adu: float = Field(
+        default=1100, ge=0, description="photons above this stand in the clean frame"
+    )
+    hot_share: float = Field(
+        default=0.75,
+        gt=0,
+        le=1,
+        description="a hit with more of its energy than this in one pixel is a hot pixel and is "
+        "dropped; 1 keeps them all",
+    )
+    max_overlap_share: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="a frame so full that more of its photons than this are expected to overlap "
+        "is thresholded instead of counted",
+    )
+
+
 class DetectorSettings(BaseModel):
     """How the frames of one detector are read and cleaned."""
 
@@ -38,6 +77,9 @@ class DetectorSettings(BaseModel):
     threshold_adu: float = Field(
         default=0.0, description="what is less than this above the dark level counts as 0", ge=0
     )
+    photons: PhotonFinding | None = Field(
+        default=None, description="how single photons are found on its frames; None: they are not"
+    )
 
 
 DETECTORS: Mapping[str, DetectorSettings] = {
@@ -49,7 +91,11 @@ DETECTORS: Mapping[str, DetectorSettings] = {
         kind="camera", pixel_size_m=(6.5e-6, 6.5e-6), dark_adu=100, threshold_adu=12
     ),
     "andor3_balor": DetectorSettings(
-        kind="camera", pixel_size_m=(12e-6, 12e-6), dark_adu=100, threshold_adu=10
+        kind="camera",
+        pixel_size_m=(12e-6, 12e-6),
+        dark_adu=100,
+        threshold_adu=10,
+        photons=PhotonFinding(),
     ),
 }
 """The defaults, by what a detector's name in the documents begins with."""
