@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any, Self
 
 import numpy as np
@@ -63,7 +63,7 @@ class TotalCounts(Analysis):
                     found[name] = (first + np.arange(len(n_shots))) * width, n_shots
         return found
 
-    def outputs(self, detectors: Sequence[str]) -> list[Output]:
+    def outputs(self, detectors: Collection[str]) -> list[Output]:
         """The total of each shot, and its mean over each step."""
         per_shot = [Output(f"{d}_counts", "shots", d, "sum of the valid pixels") for d in detectors]
         per_step = [

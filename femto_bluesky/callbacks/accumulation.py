@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Self
 
@@ -145,7 +145,7 @@ class Accumulation(Analysis):
 
     # what it gives out
 
-    def outputs(self, detectors: Sequence[str]) -> list[Output]:
+    def outputs(self, detectors: Collection[str]) -> list[Output]:
         """Number of frames, total, hottest pixel and the image, when the run ends."""
         name = self.settings.detector or next(iter(detectors), "")
         if name not in detectors:

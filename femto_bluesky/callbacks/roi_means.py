@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +14,7 @@ from femto_bluesky.model.outputs import Output
 from femto_bluesky.model.results import DataGroup, Quantity
 from femto_bluesky.model.rois import Roi, RoiError, check_names, slug
 from femto_bluesky.model.shots import Shot
-from femto_bluesky.model.table import Position, ShotTable, Statistics
+from femto_bluesky.model.table import ShotTable, Statistics, step_axis
 from femto_bluesky.stream.analysis import Analysis, AnalysisSettings, Row
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class RoiMeans(Analysis):
             for name in names
         }
 
-    def outputs(self, detectors: Sequence[str]) -> list[Output]:
+    def outputs(self, detectors: Collection[str]) -> list[Output]:
         """A mean for each shot, and mean, std, sem and n for each step, of each region."""
         for name, roi in self.settings.rois.items():
             if not any(map(roi.is_on, detectors)):
@@ -149,7 +149,7 @@ class RoiMeans(Analysis):
         stems = [name.removesuffix("_mean") for name in steps if name.endswith("_mean")]
         # a motor's name may end in _mean too
         columns = [stem for stem in stems if stem in rows and f"{stem}_sem" in steps]
-        x, others = _axis(self.table.steps(run))
+        x, others = step_axis(self.table.steps(run))
         found = []
         for column in columns:
             name, detector = self._named(column)
@@ -226,20 +226,3 @@ def _outputs(detector: str, name: str, roi: Roi) -> list[Output]:
             roi=name,
         ),
     ]  # fmt: skip
-
-
-def _axis(steps: list[tuple[int, Position]]) -> tuple[Quantity, list[Quantity]]:
-    """What step means are drawn against, and the motors that are not the axis.
-
-    The axis is the motor that is scanned; where there are several, or it reads text, the number of
-    the step.
-    """
-    names = dict.fromkeys(name for _, position in steps for name in position)
-    motors = []
-    for name in names:
-        values = [position.get(name, np.nan) for _, position in steps]
-        if all(isinstance(value, int | float) for value in values):
-            motors.append(Quantity(name, np.array(values, np.float64)))
-    if len(names) == 1 and motors:
-        return motors[0], []
-    return Quantity("step", np.array([number for number, _ in steps])), motors

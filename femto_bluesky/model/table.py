@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from femto_bluesky.model.results import Quantity
 from femto_bluesky.model.shots import Shot
 
 Column = NDArray[np.float64]
@@ -139,13 +140,17 @@ class ShotTable:
         values = {name: float(column[number]) for name, column in rows.columns.items()}
         return {name: None if np.isnan(value) else value for name, value in values.items()}
 
-    def step(self, run: str, step: int) -> dict[str, Statistics]:
-        """Mean and spread of every column over the shots of one step."""
+    def values(self, run: str, step: int) -> dict[str, Column]:
+        """Every column over the shots of one step, in their order; NaN is a missing value."""
         rows = self._runs.get(run)
         if rows is None:
             return {}
         where = np.flatnonzero(rows.steps[: rows.end] == step)
-        return {name: statistics(column[where]) for name, column in sorted(rows.columns.items())}
+        return {name: column[where] for name, column in sorted(rows.columns.items())}
+
+    def step(self, run: str, step: int) -> dict[str, Statistics]:
+        """Mean and spread of every column over the shots of one step."""
+        return {name: statistics(values) for name, values in self.values(run, step).items()}
 
     def by_step(self, run: str) -> Iterator[tuple[Position, int, dict[str, Statistics]]]:
         """Every step of a run in order: the motors' readings, the number of shots, and `step`.
@@ -186,3 +191,20 @@ class ShotTable:
         columns: dict[str, NDArray[Any]] = {"shot": where, "step": rows.steps[where]}
         there = sorted(rows.labels.items()) + sorted(rows.columns.items())
         return columns | {name: column[where] for name, column in there}
+
+
+def step_axis(steps: list[tuple[int, Position]]) -> tuple[Quantity, list[Quantity]]:
+    """What step means are drawn against, and the motors that are not the axis.
+
+    The axis is the motor that is scanned; where there are several, or it reads text, the number of
+    the step.
+    """
+    names = dict.fromkeys(name for _, position in steps for name in position)
+    motors = []
+    for name in names:
+        values = [position.get(name, np.nan) for _, position in steps]
+        if all(isinstance(value, int | float) for value in values):
+            motors.append(Quantity(name, np.array(values, np.float64)))
+    if len(names) == 1 and motors:
+        return motors[0], []
+    return Quantity("step", np.array([number for number, _ in steps])), motors

@@ -7,7 +7,7 @@ cluster ask of an analysis.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -73,8 +73,11 @@ class Analysis(ABC):
 
     # what it gives out
 
-    def outputs(self, detectors: Sequence[str]) -> list[Output]:
-        """The declaration of all rows below, for a run with these detectors."""
+    def outputs(self, detectors: Mapping[str, DetectorSettings]) -> list[Output]:
+        """The declaration of all rows below, for a run with these detectors.
+
+        `detectors` says what is known of each, by its name; going through it gives the names.
+        """
         return []
 
     def shot_row(self, run: str, number: int) -> Row:
@@ -193,7 +196,7 @@ class Pipeline(Analysis):
         """The results of the parts, in their order."""
         return [part.result() for part in self.parts]
 
-    def outputs(self, detectors: Sequence[str]) -> list[Output]:
+    def outputs(self, detectors: Mapping[str, DetectorSettings]) -> list[Output]:
         """The outputs of all parts."""
         return [output for part in self.parts for output in part.outputs(detectors)]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Generic, Self, TypeVar
 
+from femto_bluesky.model.detectors import DetectorSettings
 from femto_bluesky.model.outputs import Output
 from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.shots import Shot
@@ -67,9 +68,13 @@ class PerDetector(Analysis, Generic[A]):
         """The results, by detector."""
         return {detector: self.of[detector].result() for detector in sorted(self.of)}
 
-    def outputs(self, detectors: Sequence[str]) -> list[Output]:
+    def outputs(self, detectors: Mapping[str, DetectorSettings]) -> list[Output]:
         """The outputs for each detector."""
-        return [out for name in detectors for out in self.pattern.outputs([name])]
+        return [
+            output
+            for name, known in detectors.items()
+            for output in self.pattern.outputs({name: known})
+        ]
 
     def shot_row(self, run: str, number: int) -> Row:
         """The values of all detectors."""

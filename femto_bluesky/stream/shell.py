@@ -154,7 +154,7 @@ class Shell:
                 "source": "femto_bluesky", "dtype": "integer", "dtype_numpy": "<i8",
                 "shape": [], "object_name": FRAME_AXIS,
             }  # fmt: skip
-        detectors = list(event.bursts)
+        detectors = {name: self._shots.known(name) for name in event.bursts}
         outputs = [*self._own_outputs(event, motors), *self._analysis.outputs(detectors)]
         run.derived.describe(outputs, settings, axes)
 

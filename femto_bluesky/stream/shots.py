@@ -33,7 +33,7 @@ class ShotMaker:
         """
         labels = label_columns(event, step)
         for detector, burst in event.bursts.items():
-            settings = settings_of(detector, self._detectors)
+            settings = self.known(detector)
             configuration = event.descriptor.get("configuration", {}).get(detector, {})
             found = configuration.get("data", {})
             for index, pixels in enumerate(burst.frames()):
@@ -50,6 +50,10 @@ class ShotMaker:
                     origin=_origin(found),
                     time=float(event.doc["time"]),
                 )
+
+    def known(self, detector: str) -> DetectorSettings:
+        """What is known of a detector, by its name."""
+        return settings_of(detector, self._detectors)
 
     def _mask(self, detector: str, settings: DetectorSettings, pixels: NDArray[Any]) -> Mask | None:
         """The detector's mask of a frame, or None where every pixel is valid."""

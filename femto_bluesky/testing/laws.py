@@ -277,7 +277,7 @@ def check_outputs(make: Maker, shots: Sequence[Shot]) -> None:
     analysis = seen_by(make(), shots)
     for run in dict.fromkeys(shot.run for shot in shots):
         own = [shot for shot in shots if shot.run == run]
-        detectors = list(dict.fromkeys(shot.detector for shot in own))
+        detectors = {shot.detector: shot.known for shot in own}
         declared: dict[str, dict[str, Output]] = {}
         for output in analysis.outputs(detectors):
             stream = declared.setdefault(output.stream, {})
