@@ -47,6 +47,7 @@ autosummary_generate = True
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_type_aliases = {"NDArray": "NDArray"}
-autodoc_default_options = {"members": True, "show-inheritance": True}
+# A name that a module hands on is described where it is made: twice, links to it are ambiguous.
+autodoc_default_options = {"members": True, "show-inheritance": True, "ignore-module-all": True}
 python_maximum_signature_line_length = 88
 copybutton_exclude = ".linenos, .gp, .go"

@@ -3,7 +3,15 @@
 from femto_bluesky.callbacks.accumulation import Accumulation
 from femto_bluesky.callbacks.cmos_cleaning import CmosCleaning
 from femto_bluesky.callbacks.live_analysis import LiveAnalysis
+from femto_bluesky.callbacks.photon_detection import PhotonDetection
 from femto_bluesky.callbacks.result_files import ResultFiles
 from femto_bluesky.callbacks.roi_means import RoiMeans
 
-__all__ = ["Accumulation", "CmosCleaning", "LiveAnalysis", "ResultFiles", "RoiMeans"]
+__all__ = [
+    "Accumulation",
+    "CmosCleaning",
+    "LiveAnalysis",
+    "PhotonDetection",
+    "ResultFiles",
+    "RoiMeans",
+]

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from femto_bluesky.files.arrays import read_image
 from femto_bluesky.kernels import cmos
 from femto_bluesky.model.shots import DenseFrame, Shot, ThresholdedFrame
 from femto_bluesky.stream.analysis import Analysis, AnalysisSettings
+from femto_bluesky.stream.used_settings import UsedSettings
 
 
 class CmosCleaningSettings(AnalysisSettings):
@@ -61,8 +62,7 @@ class CmosCleaning(Analysis):
         super().__init__(CmosCleaningSettings.model_validate(given))
         self._dark_images: dict[Path, NDArray[Any]] = {}
         self._prepared: dict[tuple[Any, ...], tuple[NDArray[Any], Any]] = {}
-        # the settings of the shots of a run from a number on, for shots that are taken back
-        self._used: dict[str, list[tuple[int, CmosCleaningSettings]]] = {}
+        self._used: UsedSettings[CmosCleaningSettings] = UsedSettings()
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings. A dark image is read at once (again, where its name is the same).
@@ -70,7 +70,7 @@ class CmosCleaning(Analysis):
         Raises `ValueError`, and changes nothing, where it cannot be read.
         """
         path = self.settings.model_validate({**dict(self.settings), **changes}).dark_file
-        image = None if path is None else _read(path)
+        image = None if path is None else read_image(path, "dark image")
         super().configure(changes)
         self._prepared.clear()
         if path is not None and image is not None:
@@ -78,16 +78,12 @@ class CmosCleaning(Analysis):
 
     def update(self, shot: Shot) -> Shot:
         """Hand the shot on with its frame cleaned."""
-        used = self._used.setdefault(shot.run, [])
-        if not used or used[-1][1] is not self.settings or shot.number < used[-1][0]:
-            used.append((shot.number, self.settings))
+        self._used.note(shot, self.settings)
         return self._cleaned(shot, self.settings)
 
     def retract(self, shot: Shot) -> Shot:
         """Hand the shot on cleaned as `update` did, also when settings have changed since."""
-        used = self._used.get(shot.run, [])
-        before = [settings for number, settings in used if number <= shot.number]
-        return self._cleaned(shot, before[-1] if before else self.settings)
+        return self._cleaned(shot, self._used.of(shot, self.settings))
 
     def merge(self, other: Self) -> None:
         """There is nothing to merge."""
@@ -139,16 +135,5 @@ class CmosCleaning(Analysis):
 
     def _image(self, path: Path) -> NDArray[Any]:
         if path not in self._dark_images:
-            self._dark_images[path] = _read(path)
+            self._dark_images[path] = read_image(path, "dark image")
         return self._dark_images[path]
-
-
-def _read(path: Path) -> NDArray[Any]:
-    try:
-        image: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{path}: no readable .npy image of dark levels ({error}); save one with numpy.save, "
-            "or give dark_adu"
-        ) from error
-    return image

@@ -12,11 +12,14 @@ from pydantic import Field
 
 from femto_bluesky.callbacks.accumulation import Accumulation
 from femto_bluesky.callbacks.cmos_cleaning import CmosCleaning, CmosCleaningSettings
+from femto_bluesky.callbacks.photon_detection import PhotonDetection
+from femto_bluesky.callbacks.photon_settings import PhotonDetectionSettings
 from femto_bluesky.callbacks.roi_means import RoiMeans
 from femto_bluesky.model.detectors import DetectorSettings
 from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.model.sums import AccumulatedImage
+from femto_bluesky.model.warming import warm
 from femto_bluesky.stream.analysis import AnalysisSettings, Pipeline
 from femto_bluesky.stream.per_detector import PerDetector
 
@@ -27,6 +30,9 @@ class LiveAnalysisSettings(AnalysisSettings):
     rois: Mapping[str, Roi] = Field(default={}, description="regions of interest by their names")
     accumulate: bool = Field(
         default=True, description="add frames to the sum; if not, forward the newest one"
+    )
+    photons: PhotonDetectionSettings = Field(
+        default=PhotonDetectionSettings(), description="how photons are counted, and where"
     )
     cmos: CmosCleaningSettings = Field(
         default=CmosCleaningSettings(), description="how camera frames are cleaned"
@@ -39,18 +45,24 @@ class LiveAnalysisSettings(AnalysisSettings):
 
 @dataclass(frozen=True, slots=True)
 class LiveResult:
-    """What the pipeline has found: columns of step means, and the sum of each detector."""
+    """What the pipeline has found: columns of step means, and the sum of each detector.
+
+    `photons` are the columns of `PhotonDetection.result`, of a run in which photons were counted.
+    """
 
     steps: dict[str, NDArray[Any]]
     accumulated: dict[str, AccumulatedImage]
+    photons: dict[str, NDArray[Any]]
 
 
 class LiveAnalysis(Pipeline):
     """Cleans by detector, then makes ROI means and accumulates, for any number of detectors.
 
-    `rois`, `cleaning` and `accumulations` are its parts, to be used on their own from the console:
-    `live.accumulation().reset()`. `directory` is where images of the derived runs are kept; with
-    None, derived runs hold numbers only.
+    On the Balor photons are counted, and what is averaged and added up is their energy. `photons`,
+    `cleaning`, `rois` and `accumulations` are its parts, to be used on their own from the console:
+    `live.accumulation().reset()`. `directory` is where images of the derived runs and photon files
+    are kept; with None, derived runs hold no images, and photon files go where the raw files are.
+    Without `photon_files` there are none.
     """
 
     settings: LiveAnalysisSettings
@@ -59,25 +71,35 @@ class LiveAnalysis(Pipeline):
         self,
         rois: Mapping[str, Roi] | None = None,
         accumulate: bool = True,
+        photons: PhotonDetectionSettings | Mapping[str, Any] | None = None,
         cmos: CmosCleaningSettings | Mapping[str, Any] | None = None,
         detectors: Mapping[str, DetectorSettings] | None = None,
         stream: str = "primary",
         directory: str | Path | None = None,
+        photon_files: bool = True,
     ) -> None:
         given = {
             "rois": dict(rois or {}),
             "accumulate": accumulate,
+            "photons": photons or {},
             "cmos": cmos or {},
             "detectors": dict(detectors or {}),
             "stream": stream,
         }
         settings = LiveAnalysisSettings.model_validate(given)
+        warm()
+        self.photons = PhotonDetection(**dict(settings.photons))
         self.cleaning = CmosCleaning(**dict(settings.cmos))
         self.rois = RoiMeans(settings.rois)
         self.accumulations = PerDetector(Accumulation(accumulating=settings.accumulate))
-        super().__init__(self.cleaning, self.accumulations, self.rois)
+        super().__init__(self.photons, self.cleaning, self.accumulations, self.rois)
         self.settings = settings
-        self.read_as(stream=stream, detectors=settings.detectors, directory=directory)
+        self.read_as(
+            stream=stream,
+            detectors=settings.detectors,
+            directory=directory,
+            photon_files=photon_files,
+        )
 
     def accumulation(self, detector: str | None = None) -> Accumulation:
         """The accumulation of a detector; without a name, that of the only one seen.
@@ -90,15 +112,15 @@ class LiveAnalysis(Pipeline):
         """The step means of a run (the newest), and the sums of all detectors."""
         sums = self.accumulations.result()
         found = {name: image for name, image in sums.items() if image is not None}
-        return LiveResult(self.rois.result(run), found)
+        return LiveResult(self.rois.result(run), found, self.photons.result(run))
 
     def groups(self, run: str | None = None) -> list[DataGroup]:
-        """The sums with the regions drawn on them, then the curves of the regions."""
+        """The sums with the regions on them, the curves of the regions, those of the photons."""
         images = [
             replace(group, rois=self._rois_on(str(group.attributes["detector"])))
             for group in self.accumulations.groups(run)
         ]
-        return images + self.rois.groups(run)
+        return images + self.rois.groups(run) + self.photons.groups(run)
 
     def _rois_on(self, detector: str) -> dict[str, Roi]:
         return {name: r for name, r in self.rois.settings.rois.items() if r.is_on(detector)}
@@ -121,6 +143,8 @@ class LiveAnalysis(Pipeline):
         # what is not named stays as it is, also in an accumulation that was stopped on its own
         if "rois" in changes:
             self.rois.check(settings.rois)  # before anything has been changed
+        if "photons" in changes:
+            self.photons.configure(dict(settings.photons))
         if "cmos" in changes:
             self.cleaning.configure(dict(settings.cmos))
         if "rois" in changes:
@@ -144,6 +168,7 @@ class LiveAnalysis(Pipeline):
         """The settings with those of the parts, which can be changed on their own."""
         parts = {
             "rois": self.rois.settings.rois,
+            "photons": self.photons.settings,
             "cmos": self.cleaning.settings,
             "accumulate": self._is_accumulating(),
         }

@@ -73,7 +73,9 @@ class ResultFiles:
             path = path_of_uri(doc["uri"])
             # as the other files are named, where it lies beside them
             beside = self._directory / path.name
-            self.paths.append(beside if beside.absolute() == path else path)
+            path = beside if beside.absolute() == path else path
+            if path not in self.paths:  # the columns of a photon file are in one
+                self.paths.append(path)
         run.lines.write(jsonl.line(name, doc))
         run.lines.flush()
         if name == "stop":

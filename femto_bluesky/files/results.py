@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 
 from femto_bluesky import __version__
+from femto_bluesky.files.growing import free_name
 from femto_bluesky.files.names import new_file
 from femto_bluesky.model.results import DataGroup, DataGroupError, Quantity
 
@@ -219,11 +220,8 @@ class _Names:
 
     def new(self, wanted: str, also: str = "") -> str:
         """A name like `wanted`, reserved together with the name that `also` is appended to."""
-        base = wanted.replace("/", "_").replace("\0", "_").strip(". ") or "values"
-        name, number = base, 2
-        while name in self._taken:
-            name, number = f"{base}_{number}", number + 1
-        self._taken |= {name, name + also}
+        name = free_name(wanted, self._taken)
+        self._taken.add(name + also)
         return name
 
 

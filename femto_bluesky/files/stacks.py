@@ -10,7 +10,8 @@ import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
-from femto_bluesky.files.names import OutputError, check_free
+from femto_bluesky.files.names import check_free
+from femto_bluesky.files.opening import create_hdf5
 
 MIMETYPE = "application/x-hdf5"
 
@@ -35,7 +36,7 @@ class FrameFile:
     def stack(self, dataset: str, shape: tuple[int, int], dtype: np.dtype[Any]) -> FrameStack:
         """A new stack, without frames yet."""
         if self._file is None:
-            self._file = _create(self.path)
+            self._file = create_hdf5(self.path)
         return FrameStack(self._file, dataset, shape, dtype)
 
     def close(self) -> None:
@@ -62,7 +63,7 @@ class FrameStack:
     def __init__(
         self, file: Path | h5py.File, dataset: str, shape: tuple[int, int], dtype: np.dtype[Any]
     ) -> None:
-        self._file = _create(file.absolute()) if isinstance(file, Path) else file
+        self._file = create_hdf5(file.absolute()) if isinstance(file, Path) else file
         self.path, self.dataset, self.shape = Path(self._file.filename), dataset, tuple(shape)
         self._data = self._file.create_dataset(
             dataset,
@@ -111,14 +112,3 @@ class FrameStack:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _create(path: Path) -> h5py.File:
-    check_free(path)
-    try:
-        return h5py.File(path, "x", libver="latest")
-    except FileExistsError:
-        check_free(path)  # another process was quicker
-        raise
-    except OSError as error:
-        raise OutputError(f"cannot create {path}: {error}; choose a folder to write in") from error

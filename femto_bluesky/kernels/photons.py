@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numba import njit
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 PHOTON = np.dtype([("y", "<f8"), ("x", "<f8"), ("energy", "<f4"), ("flags", "u1")])
 """One photon: row and column (pixel centres are whole numbers), energy in ADU, flags."""
@@ -75,7 +75,7 @@ def _look(
 ) -> int:  # fmt: skip
     """Whether the pixel is the 3x3 maximum of a photon: if so, write it and count it."""
     e = _less_dark(img, dark, level, mask, y, x)
-    if not (e > 0 and img[y, x] > threshold):
+    if not (0 < e < np.inf and img[y, x] > threshold):
         return n
     if 0 < y < img.shape[0] - 1 and 0 < x < img.shape[1] - 1:
         a = _less_dark(img, dark, level, mask, y - 1, x - 1)
@@ -245,7 +245,8 @@ class PhotonSearch:
     pixel of a photon may be; pixels outside it are still summed. In `mask` (rows, columns), True
     is a pixel without data: it is left out of sums, and is the hottest of none.
 
-    Raises `ValueError` for numbers that make no sense.
+    Values are compared and summed in float64: exact for pixels of up to 53 bits. Raises
+    `ValueError` for numbers that make no sense.
     """
 
     def __init__(
@@ -260,8 +261,10 @@ class PhotonSearch:
         hot_share: float = 0.75,
     ) -> None:
         for name, value in (("threshold", threshold), ("energy_min", energy_min)):
-            if not value >= 0:
+            if not 0 <= value < np.inf:
                 raise ValueError(f"{name} is {value}, expected ADU of 0 or more")
+        if not 0 < hot_share <= 1:
+            raise ValueError(f"hot_share is {hot_share}, expected a share above 0, at most 1")
         if not energy_max >= energy_min:
             raise ValueError(
                 f"energy_max is {energy_max}, expected at least energy_min, {energy_min}"
@@ -270,10 +273,11 @@ class PhotonSearch:
         self.energy_max, self.hot_share, self.roi = float(energy_max), float(hot_share), roi
         self.mask = None if mask is None else _masked_places(mask)
         is_level = np.ndim(dark) == 0
-        self.dark = None if is_level else np.ascontiguousarray(dark, dtype=np.float32)
+        # a copy: levels that change later must not change what is found
+        self.dark = None if is_level else np.array(dark, np.float32, order="C")
         self.dark_level = float(dark) if is_level else 0.0
         lowest = self.dark_level if self.dark is None else float(np.fmin.reduce(self.dark, None))
-        if not lowest >= 0:
+        if not 0 <= lowest < np.inf:
             raise ValueError(
                 f"the lowest dark level is {lowest}, expected ADU of 0 or more; collect the dark "
                 "image again, or give one dark level"
@@ -300,14 +304,6 @@ class PhotonSearch:
         # room for the next frame, which will be much like this one
         self._room = len(photons) + len(photons) // 8
         return photons
-
-    def warm(self, dtype: DTypeLike) -> None:
-        """Compile (or load from the cache) what a frame of this dtype needs, before it comes."""
-        alike = PhotonSearch(
-            self.dark_level if self.dark is None else np.zeros((1, 1), np.float32),
-            mask=None if self.mask is None else np.zeros((1, 1), np.bool_),
-        )
-        alike.find(np.zeros((1, 1), dtype))
 
     def _chunks(self, frame: NDArray[Any]) -> Iterator[tuple[Photons, NDArray[np.int64]]]:
         rows, columns = frame.shape if self.roi is None else self.roi.box
@@ -380,8 +376,11 @@ def find_photons(
     return search.find(np.asarray(frame))
 
 
-def _masked_places(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def _masked_places(mask: NDArray[Any]) -> NDArray[np.uint8]:
     """For each pixel FREE, NEAR_MASKED or MASKED."""
+    mask = np.asarray(mask) != 0
+    if mask.ndim != 2:
+        raise ValueError(f"the mask has the shape {mask.shape}, expected (rows, columns)")
     near = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), np.uint8)
     for dy, dx in np.ndindex(3, 3):
         near[dy : dy + mask.shape[0], dx : dx + mask.shape[1]] |= mask

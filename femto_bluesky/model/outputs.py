@@ -13,7 +13,8 @@ class Output:
     `stream` says of what it is: "shots" of one shot, "primary" of one step, any other of the whole
     run so far (one event when the run ends). `reset_by` says whether a new run begins it anew.
     `detector` names the object that it stands under; `roi` the full name of a region. An image is
-    kept in a file, not in documents. `hinted` outputs are plotted and tabled by BestEffortCallback.
+    kept in a file, not in documents, and so is a value of each photon, as a `column` of its file.
+    `hinted` outputs are plotted and tabled by BestEffortCallback.
     """
 
     name: str
@@ -26,3 +27,4 @@ class Output:
     reset_by: Literal["run", "user"] = "run"
     hinted: bool = False
     roi: str = ""
+    column: str = ""

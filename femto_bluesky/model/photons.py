@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from femto_bluesky.kernels import cmos, sparse
-from femto_bluesky.kernels.photons import HOT, OVERLAP, Photons, PhotonSearch
+from femto_bluesky.kernels.photons import HOT, Photons, PhotonSearch
 from femto_bluesky.model.detectors import PhotonFinding
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.model.shots import Mask, ThresholdedFrame
 
+MAX_SATURATED_SHARE = 0.01
+"""A frame with more of its pixels at the top of their range is flooded, whatever was found."""
 
-def expected_overlap_share(n_photons: int, n_pixels: int) -> float:
-    """The share of photons that have another one in their 3x3, when they fall at random.
+TILE_PX = 64
+"""Photons are taken to fall at random within tiles of so many pixels, not over the whole sensor."""
 
-    Others fall into the nine pixels as a Poisson process does: 1 - exp(-9 n / pixels).
 
-    >>> round(expected_overlap_share(100_000, 4104 * 4128), 3)
-    0.052
+def expected_overlap_share(
+    photons: Photons, shape: tuple[int, int], roi: Roi | None = None
+) -> float:
+    """The share of photons that have another one in their 3x3, by how many lie around them.
+
+    Within a tile of 64x64 pixels others fall into nine pixels as a Poisson process does: the share
+    of its n photons is 1 - exp(-9 (n - 1) / pixels). So a bright spot counts for the photons in it,
+    and not for the rest of the frame.
+
+    >>> from femto_bluesky.kernels.photons import PHOTON
+    >>> photons = np.zeros(100_000, PHOTON)
+    >>> photons["y"], photons["x"] = np.random.default_rng(0).uniform(0, 4096, (2, 100_000))
+    >>> round(expected_overlap_share(photons, (4096, 4096)), 2)
+    0.05
     """
-    return -float(np.expm1(-9 * n_photons / n_pixels))
+    if not len(photons):
+        return 0.0
+    y0, y1, x0, x1 = (0, shape[0], 0, shape[1]) if roi is None else (roi.y0, roi.y1, roi.x0, roi.x1)
+    of_rows = np.diff(np.r_[0 : y1 - y0 : TILE_PX, y1 - y0])
+    of_columns = np.diff(np.r_[0 : x1 - x0 : TILE_PX, x1 - x0])
+    rows = (np.clip(photons["y"], y0, y1 - 1) - y0).astype(np.int64) // TILE_PX
+    columns = (np.clip(photons["x"], x0, x1 - 1) - x0).astype(np.int64) // TILE_PX
+    n_tiles = len(of_rows) * len(of_columns)
+    found = np.bincount(rows * len(of_columns) + columns, minlength=n_tiles)
+    shares = -np.expm1(-9 * np.maximum(found - 1, 0) / np.outer(of_rows, of_columns).ravel())
+    return float((found * shares).sum() / len(photons))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +70,30 @@ class EnergyBins:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FoundWith:
+    """What photons were found with, for provenance: all numbers as plain data, and where."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    bins: EnergyBins = EnergyBins()
+    roi: Roi | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PhotonFrame:
     """A frame as the list of its photons; 0 where there is none.
 
-    `photons` has the dtype `kernels.photons.PHOTON`, in reading order, without hot pixels, and is
-    never written to again. `pixels` are those of the photons that are to be seen.
+    `photons` has the dtype `kernels.photons.PHOTON`, in reading order, without the `n_hot` hits
+    that were hot pixels, and is never written to again. `pixels` are those of the photons that are
+    to be seen. `overlap_share` is what is expected, see `expected_overlap_share`.
     """
 
     photons: Photons
     pixels: sparse.Pixels
     shape: tuple[int, int]
     mask: Mask | None = None
+    n_hot: int = 0
+    overlap_share: float = 0.0
+    found_with: FoundWith = FoundWith()
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -81,42 +119,25 @@ class PhotonFrame:
         return image
 
 
-class CrowdedFrame(ThresholdedFrame):
-    """A frame with too many photons to be told apart: less its dark level, thresholded."""
-
-    __slots__ = ()
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Counted:
-    """What was found on one frame.
+class CrowdedFrame(ThresholdedFrame):
+    """A frame with too many photons to be told apart: less its dark level, thresholded.
 
-    `photons` are without hot pixels, also where the frame is crowded, but then they mean little.
-    `overlap_share` is what is expected of photons at random, see `expected_overlap_share`.
+    The fields that it shares with `PhotonFrame` mean the same.
     """
 
-    frame: PhotonFrame | CrowdedFrame
-    photons: Photons
-    n_hot: int
-    overlap_share: float
-
-    @property
-    def is_crowded(self) -> bool:
-        """Whether the frame is thresholded instead of counted."""
-        return isinstance(self.frame, CrowdedFrame)
-
-    @property
-    def n_overlaps(self) -> int:
-        """How many photons are flagged as more than one."""
-        return int(np.count_nonzero(self.photons["flags"] & OVERLAP))
+    n_hot: int = 0
+    overlap_share: float = 1.0
+    found_with: FoundWith = FoundWith()
 
 
 class PhotonCounter:
     """Finds the photons of the frames of one detector, or thresholds frames that are too full.
 
-    `dark` is a level or an image of levels in ADU, `mask` (rows, columns) True where a pixel
-    carries no data, hot ones too; `threshold_adu` above dark is for frames that are too full.
-    Raises `ValueError` for numbers that make no sense.
+    `dark` is a level or an image of levels in ADU (NaN: the pixel carries no data), `mask` (rows,
+    columns) True where a pixel carries no data, hot ones too; `threshold_adu` above dark is for
+    frames that are too full. `settings` and `bins` are kept with what is found. Raises `ValueError`
+    for numbers that make no sense.
     """
 
     def __init__(
@@ -127,35 +148,76 @@ class PhotonCounter:
         threshold_adu: float = 0.0,
         roi: Roi | None = None,
         mask: Mask | None = None,
+        settings: Mapping[str, Any] | None = None,
+        bins: EnergyBins | None = None,
     ) -> None:
+        if np.ndim(dark) == 2 and np.isnan(dark).any():
+            missing = np.isnan(dark)
+            mask = missing if mask is None else mask | missing
+            mask.flags.writeable = False  # the same for every frame
+            dark = np.where(missing, np.nanmin(dark), dark)
         self.finding, self.dark, self.roi, self.mask = finding, dark, roi, mask
         self.threshold_adu = threshold_adu
+        self.found_with = FoundWith(dict(settings or {}), bins or EnergyBins(), roi)
         self.search = PhotonSearch(
             dark, finding.pixel_threshold_adu, finding.energy_min_adu, finding.overlap_adu, roi,
             mask=mask, hot_share=finding.hot_share,
         )  # fmt: skip
         self._cleaning: dict[tuple[tuple[int, ...], np.dtype[Any]], tuple[NDArray[Any], Any]] = {}
 
-    def count(self, pixels: NDArray[Any]) -> Counted:
+    def count(self, pixels: NDArray[Any]) -> PhotonFrame | CrowdedFrame:
         """Look at one frame (rows, columns). A crowded one keeps the memory of the pixels."""
         hits = self.search.find(pixels)
         is_hot = (hits["flags"] & HOT) != 0
         n_hot = int(np.count_nonzero(is_hot))
         photons = hits[~is_hot] if n_hot else hits
         rows, columns = pixels.shape
-        n_pixels = rows * columns if self.roi is None else self.roi.shape[0] * self.roi.shape[1]
-        share = expected_overlap_share(len(photons), n_pixels)
-        frame: PhotonFrame | CrowdedFrame
+        share = expected_overlap_share(photons, (rows, columns), self.roi)
+        if self._is_flooded(pixels, photons):
+            share = 1.0
         if share > self.finding.max_overlap_share:
-            frame = self._crowded(pixels)
-        else:
-            seen = sparse.pixels_of(
-                photons, (rows, columns), self.finding.view_min_adu, self.roi, self.mask
-            )
-            frame = PhotonFrame(photons, seen, (rows, columns), self.mask)
-        return Counted(frame, photons, n_hot, share)
+            return self._crowded(pixels, n_hot, share)
+        seen = sparse.pixels_of(
+            photons, (rows, columns), self.finding.view_min_adu, self.roi, self.mask
+        )
+        return PhotonFrame(photons, seen, (rows, columns), self.mask, n_hot, share, self.found_with)
 
-    def _crowded(self, pixels: NDArray[Any]) -> CrowdedFrame:
+    def count_by_energy(self, photons: Photons) -> int:
+        """How many photons there are where the energy of each hit tells how many it is.
+
+        At least one for each hit, else its energy in units of one photon's, rounded.
+        """
+        units = np.floor(photons["energy"] / self.finding.photon_adu + 0.5)
+        return int(np.maximum(units, 1).sum())
+
+    def warm(self, dtype: DTypeLike) -> None:
+        """Compile (or load from the cache) what frames of this dtype need, before they come."""
+        box, total = Roi(x0=0, y0=0, x1=3, y1=1), np.zeros((1, 3), np.float64)
+        dark: Any = 0.0 if np.ndim(self.dark) == 0 else np.zeros((1, 3), np.float32)
+        # two photons in one tile, which the first limit has counted and the second one not
+        anything = {"energy_min_adu": 0, "pixel_threshold_adu": 0, "hot_share": 1}
+        # what cannot be written to has compiled code of its own; so are masks that stay the same
+        fixed = np.zeros((1, 3), np.bool_)
+        fixed.flags.writeable = False
+        masks = None, fixed.copy(), fixed
+        pixels = np.array([[100, 0, 100]], dtype)
+        for limit, mask in itertools.product((1.0, 1e-9), masks):
+            finding = self.finding.model_copy(update={**anything, "max_overlap_share": limit})
+            frame = PhotonCounter(finding, dark, mask=mask).count(pixels)
+            frame.add_to(total)
+            frame.sum_and_count(box)
+
+    def _is_flooded(self, pixels: NDArray[Any], photons: Photons) -> bool:
+        """Whether the frame is saturated: a plateau of equal pixels has one maximum, no photons."""
+        if pixels.dtype.kind != "u" or not len(photons):
+            return False
+        largest = np.iinfo(pixels.dtype).max
+        if photons["energy"].max() < largest - np.max(self.dark):
+            return False  # so that hardly ever a frame is looked at again
+        inside = pixels if self.roi is None else pixels[self.roi.box]
+        return bool(np.count_nonzero(inside == largest) > MAX_SATURATED_SHARE * inside.size)
+
+    def _crowded(self, pixels: NDArray[Any], n_hot: int, share: float) -> CrowdedFrame:
         rows, columns = pixels.shape
         key = pixels.shape, pixels.dtype
         if key not in self._cleaning:
@@ -168,4 +230,4 @@ class PhotonCounter:
             # nothing is left of a pixel that is 0, whatever its dark level
             inside, pixels = pixels[self.roi.box], np.zeros_like(pixels)
             pixels[self.roi.box] = inside
-        return CrowdedFrame(pixels, dark, threshold, self.mask)
+        return CrowdedFrame(pixels, dark, threshold, self.mask, n_hot, share, self.found_with)

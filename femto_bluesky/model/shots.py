@@ -129,8 +129,8 @@ class ThresholdedFrame:
             if total is not None:
                 return float(total), (y1 - y0) * (x1 - x0)
         dark = self.dark[:, roi.box[1]] if len(self.dark) == 1 else self.dark[roi.box]
-        # a copy in C order: the kernel does not vectorise on a box inside an image
-        crop = self._clean(np.ascontiguousarray(self.raw[roi.box]), dark)
+        # copies in C order: the kernel does not vectorise on a box inside an image
+        crop = self._clean(np.ascontiguousarray(self.raw[roi.box]), np.ascontiguousarray(dark))
         return _box_sum(crop, None if self.mask is None else self.mask[roi.box])
 
     def dense(self) -> NDArray[Any]:

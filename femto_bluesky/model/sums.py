@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from femto_bluesky.kernels import images
+from femto_bluesky.model.mask_counts import MaskCounts
 from femto_bluesky.model.shots import Mask, Shot
 
 Kind = tuple[str, tuple[int, int], tuple[int, int]]
@@ -73,7 +73,7 @@ class FrameSum:
         self.kind: Kind = (shot.detector, shot.frame.shape, shot.origin)
         self.pixel_size_m = shot.pixel_size_m
         self.total = np.zeros(shot.frame.shape, sum_dtype(shot.frame.dtype))
-        self.masked: NDArray[np.uint32] | None = None
+        self.masks = MaskCounts()
         self.shots: dict[str, bytearray] = {}
         self.n_frames = 0
 
@@ -87,10 +87,7 @@ class FrameSum:
         frame = shot.frame
         self._make_room(sum_dtype(frame.dtype), 1)
         frame.add_to(self.total)
-        if frame.mask is not None:
-            if self.masked is None:
-                self.masked = np.zeros(frame.shape, np.uint32)
-            images.add(frame.mask, self.masked)
+        self.masks.add(frame.mask)
         self._note(shot, 1)
 
     def take_out(self, shot: Shot) -> None:
@@ -98,8 +95,7 @@ class FrameSum:
         one = FrameSum(shot)
         one.add(shot)
         self.total -= one.total.astype(self.total.dtype)
-        if one.masked is not None and self.masked is not None:
-            self.masked -= one.masked
+        self.masks.add(shot.frame.mask, -1)
         self._note(shot, 0)
 
     def merge(self, other: FrameSum) -> None:
@@ -125,9 +121,7 @@ class FrameSum:
         self._make_room(other.total.dtype, other.n_frames)
         self.total += other.total
         self.n_frames += other.n_frames
-        if other.masked is not None:
-            mine_masked = np.uint32(0) if self.masked is None else self.masked
-            self.masked = other.masked + mine_masked
+        self.masks.merge(other.masks)
 
     def copy(self) -> FrameSum:
         """A sum that shares no memory with this one."""
@@ -162,12 +156,13 @@ def describe(kind: Kind) -> str:
 def accumulated_image(held: FrameSum, *, is_sum: bool) -> AccumulatedImage:
     """A sum as it is shown; it shares the memory of the sum."""
     n_frames = held.n_frames
-    if held.masked is None:
+    masked = held.masks.counts
+    if masked is None:
         mask, n_valid = np.zeros(held.total.shape, np.bool_), None
     else:
-        mask = held.masked == n_frames
-        n_valid = (n_frames - held.masked).astype(np.uint32)
-        if np.array_equal(mask, held.masked > 0):
+        mask = masked == n_frames
+        n_valid = (n_frames - masked).astype(np.uint32)
+        if np.array_equal(mask, masked > 0):
             n_valid = None
     return AccumulatedImage(
         image=held.total,

@@ -141,15 +141,17 @@ class Analysis(ABC):
         stream: str = "primary",
         detectors: Mapping[str, DetectorSettings] | None = None,
         directory: str | Path | None = None,
+        photon_files: bool = True,
     ) -> Self:
         """Say how documents are read, and return the analysis itself.
 
         `stream` is the event stream that holds the frames, `detectors` are settings beside the
         package's own table, and `directory` is where images of the derived run are kept (with
-        None, it has numbers only).
+        None, it has numbers only), and photon files (with None, they go where the raw files are;
+        without `photon_files`, nowhere).
         """
         directory = None if directory is None else Path(directory)
-        self._reading = Reading(stream, dict(detectors or {}), directory)
+        self._reading = Reading(stream, dict(detectors or {}), directory, photon_files)
         if self._shell is not None:
             self._shell = Shell(self, self._reading, self._shell.subscribers)
         return self

@@ -8,13 +8,14 @@ error. Measured with h5py 3.16.0 on HDF5 2.0.0; two analyses on one RunEngine do
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
 import hdf5plugin  # noqa: F401  (registers the compression filters that detectors write with)
 import numpy as np
+
+from femto_bluesky.files.opening import open_hdf5
 
 log = logging.getLogger(__name__)
 
@@ -129,22 +130,13 @@ def acquire(path: Path, dataset: str) -> OpenDataset:
 
 
 def _open_file(path: Path) -> h5py.File:
-    # a file that is written needs swmr; one written without it opens plainly; the last way is for
-    # file systems without locks
-    ways: list[Callable[[], h5py.File]] = [
-        lambda: h5py.File(path, "r", swmr=True, libver="latest"),
-        lambda: h5py.File(path, "r"),
-        lambda: h5py.File(path, "r", locking=False),
-    ]
-    for way in ways:
-        try:
-            return way()
-        except (OSError, ValueError) as error:
-            failure = error
-    raise FrameError(
-        f"{path}: not readable as HDF5 ({failure}); while it is being written, the "
-        'writer must use libver="latest" and swmr_mode'
-    ) from failure
+    try:
+        return open_hdf5(path)
+    except (OSError, ValueError) as error:
+        raise FrameError(
+            f"{path}: not readable as HDF5 ({error}); while it is being written, the "
+            'writer must use libver="latest" and swmr_mode'
+        ) from error
 
 
 def _state(path: Path) -> tuple[int, int]:

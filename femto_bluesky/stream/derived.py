@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from event_model import ComposeDescriptorBundle, ComposeStreamResource, compose_run
 
 from femto_bluesky import __version__
 from femto_bluesky.files.names import new_path
+from femto_bluesky.files.photon_file import PhotonFile
 from femto_bluesky.files.stacks import MIMETYPE, FrameStack
 from femto_bluesky.model.outputs import Output
 from femto_bluesky.sources.jsonl import strict
@@ -151,6 +153,37 @@ class DerivedRun:
         end = first_seq_num + len(rows)
         self._n_events[stream] = max(self._n_events.get(stream, 1), end)
 
+    def photons(self, detector: str, file: PhotonFile, first: int, stop: int) -> int:
+        """Say that rows `first` to `stop` of a photon file were written; the first one's number.
+
+        Rows are numbered from 0 through the stream, which goes on from file to file.
+        """
+        columns = [o for o in self._outputs if o.column and o.detector == detector]
+        stream = columns[0].stream
+        if stream not in self._streams:
+            like = {o.name: np.empty(0, file.dtypes[o.column]) for o in columns}
+            self._streams[stream] = self._describe_stream(stream, like)
+        seq_num = self._n_events.get(stream, 1)
+        for output in columns:
+            place = f"{output.name} {file.path}"
+            if place not in self._resources:
+                self._resources[place] = ComposeStreamResource(self._bundle.start_doc)(
+                    mimetype=MIMETYPE,
+                    uri=file.uri,
+                    data_key=output.name,
+                    parameters=file.columns[output.column],
+                )
+                self._emit("stream_resource", self._resources[place].stream_resource_doc)
+            if stop > first:
+                datum = self._resources[place].compose_stream_datum(
+                    indices={"start": first, "stop": stop},
+                    seq_nums={"start": seq_num, "stop": seq_num + stop - first},
+                    descriptor=self._streams[stream].descriptor_doc,
+                )
+                self._emit("stream_datum", datum)
+        self._n_events[stream] = seq_num + stop - first
+        return seq_num - 1
+
     def stop(self, exit_status: Literal["success", "abort", "fail"], reason: str) -> None:
         """Emit the stop document and close the files."""
         for stack in self._stacks.values():
@@ -221,6 +254,10 @@ class DerivedRun:
             key["units"] = output.units
         if output.roi:
             key["roi"] = output.roi
+        if output.column:
+            key |= {
+                "dtype_numpy": row[output.name].dtype.str, "shape": [1], "external": "STREAM:",
+            }  # fmt: skip
         if output.is_image:
             image = row[output.name]
             key |= {

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
 
+import h5py
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from femto_bluesky.stream.datasets import FrameError, OpenDataset, acquire
+from femto_bluesky.stream.plain import PlainBytes, plain_bytes
 
 __all__ = ["FrameError", "FrameSource", "Hdf5Frames", "InlineFrames", "TiffFrames", "checked_image",
            "open_resource", "path_of_uri"]  # fmt: skip
@@ -28,6 +30,13 @@ class FrameSource(Protocol):
 
     def read(self, index: int) -> NDArray[Any]:
         """Frame `index`, 2-D, in memory that the next read may fill again."""
+
+    @property
+    def file(self) -> tuple[Path, str] | None:
+        """The file and the dataset in it ("" where there is none); None for no file.
+
+        Of several files, the first.
+        """
 
     def close(self) -> None:
         """Let go of files."""
@@ -43,7 +52,8 @@ def checked_image(image: NDArray[Any], where: str) -> NDArray[Any]:
         )
     if image.dtype == np.float16:
         image = image.astype(np.float32)
-    return np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
+    # writable, though nothing writes: the kernels have been compiled for such arrays
+    return np.require(image, image.dtype.newbyteorder("="), ["C", "W"])
 
 
 class InlineFrames:
@@ -71,6 +81,10 @@ class InlineFrames:
         """Frame `index`."""
         return checked_image(np.asarray(self._frames[index]), self._where)
 
+    @property
+    def file(self) -> None:
+        """There is none."""
+
     def close(self) -> None:
         """Nothing to let go of."""
 
@@ -79,13 +93,20 @@ class Hdf5Frames:
     """A dataset (frames, rows, columns) of an HDF5 file, also while it is written with SWMR.
 
     SWMR: https://docs.h5py.org/en/stable/swmr.html. Chunks of several frames are kept in the
-    dataset's chunk cache, so that each is decompressed once.
+    dataset's chunk cache, so that each is decompressed once. Frames that stand in the file one
+    after the other, as they are, are read without HDF5, so that other threads go on.
+
+    With `is_mapped`, such frames are not copied at all: they are seen where the system keeps the
+    file in memory, which halves the time of whoever reads them once. For files that nobody cuts
+    off meanwhile: the process would be killed, as it is where a disk fails at the wrong moment.
     """
 
-    def __init__(self, path: Path, dataset: str) -> None:
-        self.path, self.dataset = path, dataset
+    def __init__(self, path: Path, dataset: str, *, is_mapped: bool = False) -> None:
+        self.path, self.dataset, self.is_mapped = path, dataset, is_mapped
         self._held: OpenDataset | None = None
         self._buffer: NDArray[Any] = np.empty((0, 0))
+        self._plain: PlainBytes | None = None
+        self._plain_of: h5py.Dataset | None = None
 
     def _open(self) -> OpenDataset:
         if self._held is None:
@@ -101,6 +122,11 @@ class Hdf5Frames:
             return 1
         held.refresh()
         return int(held.data.shape[0])
+
+    @property
+    def file(self) -> tuple[Path, str]:
+        """The file, and the dataset in it."""
+        return self.path, self.dataset
 
     @property
     def frame_shape(self) -> tuple[int, int]:
@@ -119,6 +145,10 @@ class Hdf5Frames:
                     f"frame {index}; copy the whole file, or wait until it is written"
                 )
         data = held.data
+        if data is not self._plain_of:  # opened, or opened anew
+            self._plain, self._plain_of = plain_bytes(data, self._buffer.dtype), data
+        if self._plain is not None and index >= 0:
+            return self._read_plain(self._plain, index)
         try:
             data.read_direct(self._buffer, () if data.ndim == 2 else np.s_[index])
         except OSError as error:
@@ -130,9 +160,27 @@ class Hdf5Frames:
 
     def close(self) -> None:
         """Let go of the file; the next read takes it again."""
+        self._plain = self._plain_of = None
         if self._held is not None:
             self._held.release()
             self._held = None
+
+    def _read_plain(self, plain: PlainBytes, index: int) -> NDArray[Any]:
+        offset = plain.offset + index * self._buffer.nbytes
+        try:
+            found = plain.mapped(offset, self._buffer) if self.is_mapped else None
+            n = self._buffer.nbytes if found is not None else plain.read(offset, self._buffer)
+        except OSError as error:
+            raise FrameError(
+                f"{self.path}: frame {index} of {self.dataset!r} is not readable ({error}); check "
+                "the disk, or copy the file again"
+            ) from error
+        if n < self._buffer.nbytes:
+            raise FrameError(
+                f"{self.path}: frame {index} of {self.dataset!r} is cut off: found {n} bytes of "
+                f"it, expected {self._buffer.nbytes}; copy the whole file again"
+            )
+        return self._buffer if found is None else found
 
 
 class TiffFrames:
@@ -164,6 +212,11 @@ class TiffFrames:
                 f"{path}: not readable as TIFF ({error}); the documents name it as frame {index}"
             ) from error
         return checked_image(image, str(path))
+
+    @property
+    def file(self) -> tuple[Path, str]:
+        """The first file."""
+        return self._path_of(0), ""
 
     def close(self) -> None:
         """Nothing is kept open."""

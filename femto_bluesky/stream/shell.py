@@ -8,7 +8,7 @@ RunEngine never sees an exception.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from femto_bluesky.stream.derived import DerivedRun, plain
 from femto_bluesky.stream.events import Document, Joined, JoinedEvent, RunStarted, RunStopped
 from femto_bluesky.stream.frames import FrameError
 from femto_bluesky.stream.joiner import Joiner
+from femto_bluesky.stream.photon_files import FIRST_PHOTON, PhotonFiles
 from femto_bluesky.stream.shots import ShotMaker, label_columns, label_keys
 from femto_bluesky.stream.steps import FRAME_AXIS, Step, Steps, motor_fields
 from femto_bluesky.stream.subscribers import Subscribers
@@ -35,6 +36,7 @@ class _Run:
     """What is known of a run that is being analysed."""
 
     derived: DerivedRun
+    photons: PhotonFiles
     steps: Steps = field(default_factory=Steps)
     open_step: Step | None = None
     last_time: float = 0.0
@@ -48,12 +50,14 @@ class Reading:
 
     `stream` names the event stream that holds the frames; `detectors` are settings beside the
     package's own table, by what detectors' names begin with; `directory` is where images of the
-    derived run are kept (None: it has numbers only).
+    derived run are kept (None: it has numbers only), and its photon files (None: beside the raw
+    files). Without `photon_files`, photons are counted and not kept.
     """
 
     stream: str = "primary"
     detectors: Mapping[str, DetectorSettings] = field(default_factory=dict)
     directory: Path | None = None
+    photon_files: bool = True
 
 
 class Shell:
@@ -111,7 +115,10 @@ class Shell:
             self.subscribers.send,
             self._reading.directory,
         )
-        self._runs[start["uid"]] = _Run(derived)
+        photons = PhotonFiles(
+            derived, self._reading.directory, is_wanted=self._reading.photon_files
+        )
+        self._runs[start["uid"]] = _Run(derived, photons)
 
     def _event(self, run: _Run, event: JoinedEvent) -> None:
         if not event.bursts and event.replaces is None:
@@ -121,13 +128,17 @@ class Shell:
             before = run.steps.of(event.seq_num)
             for shot in self._shots.shots(event.replaces, before):
                 self._analysis.retract(shot)
+                run.photons.retract(shot)
         step = run.steps.place(event, motors)
         if run.open_step is not None and run.open_step.number != step.number:
             self._emit_step(run, event.start["uid"], run.open_step)
         self._describe(run, event, motors)
         run.last_time = float(event.doc["time"])
         for shot in self._shots.shots(event, step):
-            self._analysis.update(shot)
+            handed_on = self._analysis.update(shot)
+            index = shot.number - step.first_shot
+            run.photons.take(handed_on, event.bursts[shot.detector], index)
+        run.photons.flush(step.number, is_retake=event.replaces is not None, is_whole=step.is_whole)
         self._emit_shots(run, event, step)
         run.open_step = None if step.is_whole else step
         if step.is_whole:
@@ -155,10 +166,13 @@ class Shell:
                 "shape": [], "object_name": FRAME_AXIS,
             }  # fmt: skip
         detectors = {name: self._shots.known(name) for name in event.bursts}
-        outputs = [*self._own_outputs(event, motors), *self._analysis.outputs(detectors)]
+        outputs = self._analysis.outputs(detectors)
+        outputs = [*self._own_outputs(event, motors, outputs), *outputs]
         run.derived.describe(outputs, settings, axes)
 
-    def _own_outputs(self, event: JoinedEvent, motors: list[str]) -> Iterator[Output]:
+    def _own_outputs(
+        self, event: JoinedEvent, motors: list[str], others: Iterable[Output]
+    ) -> Iterator[Output]:
         """What every derived run has, whatever the analysis."""
         yield Output("n_shots", "primary", "", "shots of the step", "integer")
         yield Output("step", "shots", "", "the step of the shot, from 0", "integer")
@@ -166,6 +180,10 @@ class Shell:
         for key in label_keys(event.descriptor):
             if key not in motors:
                 yield Output(key, "shots", "", "label of the shot, from the raw event")
+        for detector in dict.fromkeys(output.detector for output in others if output.column):
+            for stream in ("shots", "primary"):
+                text = "row of the stream of photons where its photons begin, from 0"
+                yield Output(f"{detector}{FIRST_PHOTON}", stream, detector, text, "integer")
 
     def _emit_shots(self, run: _Run, event: JoinedEvent, step: Step) -> None:
         labels = label_columns(event, step)
@@ -173,13 +191,15 @@ class Shell:
             {"step": step.number, "shot": number}
             | {key: column[index] for key, column in labels.items()}
             | self._analysis.shot_row(event.start["uid"], number)
+            | run.photons.of_shot(number)
             for index, number in enumerate(range(step.first_shot, step.first_shot + step.n_shots))
         ]
         run.derived.rows("shots", rows, step.first_shot + 1, run.last_time)
 
     def _emit_step(self, run: _Run, uid: str, step: Step) -> None:
-        row = {**step.position, "n_shots": run.steps.n_shots(step.number)}
+        row: Row = {**step.position, "n_shots": run.steps.n_shots(step.number)}
         row |= self._analysis.step_row(uid, step.number)
+        row |= run.photons.of_step(step.number)
         run.derived.rows("primary", [row], step.number + 1, run.last_time)
 
     def _end(self, uid: str) -> None:
@@ -216,7 +236,11 @@ class Shell:
 
     def _end_derived(self, uid: str, stop: Document) -> None:
         run = self._runs.pop(uid)
-        if run.failure is None:
+        run.photons.close()
+        if run.failure is None and run.photons.failure is not None:
+            self.failures.append(run.photons.failure)
+            run.derived.stop("fail", f"photons were not written: {run.photons.failure}")
+        elif run.failure is None:
             reason = stop.get("reason") or ""
             if "exit_status" not in stop:
                 reason = reason or "the run has not stopped: its stop document is missing"

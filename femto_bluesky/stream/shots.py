@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from femto_bluesky.files.arrays import ImageFileError, read_image
 from femto_bluesky.model.detectors import DetectorSettings, settings_of
 from femto_bluesky.model.shots import DenseFrame, Mask, Shot
 from femto_bluesky.stream.events import FIRST_FRAME, N_FRAMES, Document, JoinedEvent
@@ -86,12 +87,12 @@ class ShotMaker:
             return None
         if detector not in self._masks:
             try:
-                self._masks[detector] = np.load(settings.mask_file, allow_pickle=False) != 0
-            except (OSError, ValueError) as error:
-                raise FrameError(
-                    f"{settings.mask_file}: no readable .npy mask of {detector!r} ({error}); save "
-                    "one with numpy.save"
-                ) from error
+                mask = read_image(settings.mask_file, f"mask of {detector!r}") != 0
+            except ImageFileError as error:
+                raise FrameError(str(error)) from error
+            # the same for every frame; who counts masks can rely on that
+            mask.flags.writeable = False
+            self._masks[detector] = mask
         mask = self._masks[detector]
         if mask.shape != shape:
             raise FrameError(

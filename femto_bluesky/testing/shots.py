@@ -23,10 +23,12 @@ def make_shots(
 ) -> list[Shot]:
     """Shots of scans as a run brings them: step by step, a burst of each detector.
 
-    A detector's name, by the package's table, says what its frames are. With a dark level: uint16
-    camera frames with pixels below it, noise, photons and a saturated one. With negative flags:
-    float32 counts that are not whole numbers, with a gap (-1) and pixels that are dead (-2) in some
-    frames only. Any other: float32 with NaN in some frames. Flags and NaN are masked.
+    A detector's name, by the package's table, says what its frames are. With photons: uint16 frames
+    with whole photons, overlaps and a hot pixel; at times too many photons to be counted. With a
+    dark level: uint16 camera frames with pixels below it, noise, photons and a saturated one. With
+    negative flags: float32 counts that are not whole numbers, with a gap (-1) and pixels that are
+    dead (-2) in some frames only. Any other: float32 with NaN in some frames. Flags and NaN are
+    masked.
 
     Each run scans `stage_x` in `n_steps` bursts of `n_frames`; labels are `laser_on` (of each shot)
     and `ring_current_ma` (of each burst). Time goes on from run to run.
@@ -37,7 +39,9 @@ def make_shots(
         current = float(rng.uniform(200, 300))
         for detector, index in itertools.product(detectors, range(n_frames)):
             known = settings_of(detector)
-            if known.dark_adu is not None:
+            if known.photons is not None:
+                frame = photon_frame(rng, shape, index == 0)
+            elif known.dark_adu is not None:
                 frame = camera_frame(rng, shape, known.dark_adu)
             elif known.mask_negative:
                 frame = counting_frame(rng, shape)
@@ -59,6 +63,20 @@ def camera_frame(rng: np.random.Generator, shape: tuple[int, int], dark_adu: flo
     """A uint16 frame without mask: noise about the dark level, photons, one saturated pixel."""
     pixels = rng.normal(dark_adu, 5, shape) + 900 * rng.poisson(0.05, shape)
     pixels[tuple(rng.integers(shape))] = np.iinfo(np.uint16).max
+    return DenseFrame(np.clip(np.rint(pixels), 0, 65535).astype(np.uint16))
+
+
+def photon_frame(
+    rng: np.random.Generator, shape: tuple[int, int], may_be_crowded: bool
+) -> DenseFrame:
+    """A uint16 frame without mask: dark level 100, photons of some 1200 ADU, one hot pixel."""
+    pixels = rng.normal(100, 2.5, shape)
+    share = 0.03 if may_be_crowded and rng.integers(3) == 0 else 0.005
+    n_photons = 1 + int(share * shape[0] * shape[1])
+    cloud = np.outer([0.15, 0.7, 0.15], [0.15, 0.7, 0.15])
+    for y, x in rng.integers((1, 1), (shape[0] - 1, shape[1] - 1), (n_photons, 2)):
+        pixels[y - 1 : y + 2, x - 1 : x + 2] += rng.normal(1200, 40) * cloud
+    pixels[tuple(rng.integers(shape))] += 3000
     return DenseFrame(np.clip(np.rint(pixels), 0, 65535).astype(np.uint16))
 
 

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from femto_bluesky import callbacks
-from femto_bluesky.callbacks import Accumulation, CmosCleaning, LiveAnalysis, RoiMeans
+from femto_bluesky.callbacks import (
+    Accumulation,
+    CmosCleaning,
+    LiveAnalysis,
+    PhotonDetection,
+    RoiMeans,
+)
 from femto_bluesky.model.detectors import DetectorSettings
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.stream.analysis import Analysis, Pipeline
@@ -22,11 +28,12 @@ ROIS = {
     "ö": Roi(x0=0, y0=0, x1=16, y1=12),
 }
 RUNS = ("run-1", "run-2")
-ALL = ("pilatus", "andor3_zyla12", "camera")
+ALL = ("pilatus", "andor3_zyla12", "camera", "andor3_balor1")
 
 # Two runs of bursts of each kind of detector, on its own and all in one event.
 COUNTING = make_shots(("pilatus",), runs=RUNS)
 CAMERA = make_shots(("andor3_zyla12",), runs=RUNS)
+PHOTONS = make_shots(("andor3_balor1",), runs=RUNS, n_frames=4, shape=(48, 64))
 FLOATS = make_shots(("camera",), runs=RUNS)
 TOGETHER = make_shots(ALL, runs=RUNS)
 SINGLE_FRAMES = make_shots(("pilatus",), n_steps=5, n_frames=1)
@@ -52,7 +59,19 @@ CASES = {
         (CmosCleaning, TOGETHER, LAWS),
         (lambda: CmosCleaning(dark_adu=90, threshold_adu=0), TOGETHER, LAWS),
     ],
+    "PhotonDetection": [
+        (PhotonDetection, PHOTONS, LAWS),
+        (PhotonDetection, TOGETHER, LAWS),
+        (lambda: PhotonDetection(roi=Roi(x0=3, y0=2, x1=40, y1=30)), PHOTONS, LAWS),
+        (
+            lambda: PhotonDetection(detector="andor3_zyla12", energy_min_adu=300, hot_share=1),
+            TOGETHER,
+            LAWS,
+        ),
+    ],
     "LiveAnalysis": [
+        (lambda: LiveAnalysis(ROIS), PHOTONS, LAWS),
+        (lambda: LiveAnalysis(ROIS, photons={"counting": False}), PHOTONS, LAWS),
         (lambda: LiveAnalysis(ROIS), TOGETHER, LAWS),
         (lambda: LiveAnalysis(ROIS), SINGLE_FRAMES, LAWS),
         (lambda: LiveAnalysis(ROIS, accumulate=False), TOGETHER, BUT_RETRACTION),
@@ -122,6 +141,13 @@ def test_the_shots_are_what_they_should_prove():
     zyla = np.array([frame.pixels for frame in frames["andor3_zyla12"]])
     assert zyla.dtype == np.uint16
     assert (zyla.min() < 100, zyla.max()) == (True, 65535)
+    counted = PhotonDetection()
+    for shot in PHOTONS:
+        counted.update(shot)
+    steps = counted.result("run-1")
+    assert min(steps["andor3_balor1_n_photons"]) > 20
+    assert 0 < sum(steps["andor3_balor1_n_crowded"]) < 12
+    assert max(steps["andor3_balor1_overlap_share"]) > 0
     assert len({s.position["stage_x"] for s in TOGETHER}) == 3
     assert {s.labels["laser_on"] for s in TOGETHER} == {0, 1}
     assert len({id(s.frame.pixels) for s in TOGETHER}) == len(TOGETHER)

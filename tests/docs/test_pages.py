@@ -7,14 +7,18 @@ import re
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from femto_bluesky import replay
+from femto_bluesky import Roi, replay
 from femto_bluesky.callbacks import Accumulation, RoiMeans
 from femto_bluesky.cli import app
 from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
+from femto_bluesky.files.photon_file import FrameRow, PhotonFile
+from femto_bluesky.files.photon_header import PhotonFileInfo
 from femto_bluesky.testing.laws import assert_laws
 from femto_bluesky.testing.replayed import merged_order
 from femto_bluesky.testing.runs import burst_scan, run_plan
@@ -103,6 +107,54 @@ def test_the_figures_of_the_lab6_scan():
     assert f"{int(np.ceil(np.log2(image.hottest) - last))} digits" in shown
     n_frames = round(2.0 ** (53 + last) / (image.hottest / 30), -4)
     assert f"after {n_frames:_.0f} frames".replace("_", " ") in shown
+
+
+# --- photons ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "how-to").glob("*.md")), ids=lambda path: path.stem)
+def test_commands_and_options_of_a_page_exist(path):
+    commands = typer.main.get_command(app).commands
+    named = re.findall(r"^femto-bluesky (.*(?:\\\n.*)*)", page(path), flags=re.MULTILINE)
+    for line in (line for line in named if not line.startswith(":")):
+        name = line.split()[0]
+        assert name in commands, f"{path.name} names the command {name!r}"
+        missing = set(re.findall(r"--[a-z][a-z-]*", line)) - options_of(commands[name])
+        assert not missing, f"{path.name} gives {name!r} {sorted(missing)}"
+
+
+def options_of(command):
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+def test_the_options_of_photons_are_all_on_their_page():
+    text = page("how-to/count-photons.md")
+    section = text.partition("## Raw files that are there already")[2].partition("\n## ")[0]
+    shown = set(re.findall(r"--[a-z][a-z-]*", section))
+    photons = typer.main.get_command(app).commands["photons"]
+    assert shown == {option for option in options_of(photons) if option.startswith("--")}
+
+
+def test_what_the_page_says_is_in_a_photon_file_is_there(tmp_path):
+    text = page("how-to/count-photons.md").partition("## What is in a photon file")[2]
+    info = PhotonFileInfo(
+        "andor3_balor", (8, 9), {}, roi=Roi(x0=0, y0=0, x1=9, y1=8), run="uid",
+        start={"scan_id": 1, "time": 0.0}, raw=(tmp_path / "raw.h5", "/data"),
+        pixel_size_m=(1e-5, 1e-5),
+    )  # fmt: skip
+    with PhotonFile(tmp_path / "a_xye.h5", info, FrameRow(0, 0)):
+        pass
+    with h5py.File(tmp_path / "a_xye.h5") as file:
+        there = {"raw"} | set(file["entry"])
+        for cell in re.findall(r"^\| (`/entry/.*?) \|", text, flags=re.MULTILINE):
+            first, *others = re.findall(r"`([^`]+)`", cell)
+            folder, _, name = first.rpartition("/")
+            for path in (name, *others):
+                if folder == "/entry":
+                    assert path in there, path
+                elif not path.startswith("<"):
+                    assert path in file[folder], f"{folder}/{path}"
+        assert set(re.findall(r"/entry/(\w+)", text)) <= there
 
 
 # --- the words of refusals --------------------------------------------------------------------

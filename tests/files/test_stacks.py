@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from femto_bluesky.files import stacks
+from femto_bluesky.files import opening
 from femto_bluesky.files.names import OutputError, OutputExistsError
 from femto_bluesky.files.stacks import FrameFile, FrameStack, file_uri
 
@@ -115,7 +115,7 @@ def test_a_file_that_appears_between_look_and_make_stays_too(tmp_path, monkeypat
         monkeypatch.undo()
         path.write_text("theirs")
 
-    monkeypatch.setattr(stacks, "check_free", look_too_early)
+    monkeypatch.setattr(opening, "check_free", look_too_early)
     with pytest.raises(OutputExistsError, match="exists already"):
         FrameStack(tmp_path / "a.h5", DATASET, (3, 4), U2)
     assert (tmp_path / "a.h5").read_text() == "theirs"

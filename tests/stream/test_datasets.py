@@ -102,3 +102,17 @@ def test_one_dataset_by_two_names_has_one_handle(growing, name):
     assert values(link) == [0, 10, 20, 30, 40]
     link.close()
     assert path.stat().st_ino not in {inode for _, inode, _ in datasets._open}
+
+
+@pytest.mark.parametrize("share", [0.99, 0.5, 0.05, 0.001])
+def test_a_file_that_was_cut_off_is_refused_at_once(tmp_path, share):
+    """HDF5, asked to read while it is written, would wait for the rest for good."""
+    path = tmp_path / "frames.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        shape = (3, 100, 100)
+        frames = file.create_dataset("frames", shape, "u2", maxshape=(None, *shape[1:]))
+        frames[:] = 1
+    with path.open("r+b") as file:
+        file.truncate(int(share * path.stat().st_size))
+    with pytest.raises(FrameError, match=r"not readable as HDF5|no dataset"):
+        datasets.acquire(path, "frames")

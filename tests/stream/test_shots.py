@@ -91,10 +91,10 @@ def test_a_mask_from_a_file_is_joined_with_the_flags(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "no readable .npy mask of 'cam'"),
-        (b"text", "no readable .npy mask of 'cam'"),
+        (None, "no such file, expected a mask of 'cam'"),
+        (b"text", "not readable as a mask of 'cam'"),
         (np.zeros((3, 2)), r"shape \(3, 2\), the frames of 'cam' have \(2, 2\); make a mask"),
-        (np.array([{}]), "no readable .npy mask of 'cam'"),
+        (np.array([{}]), "not readable as a mask of 'cam'"),
     ],
 )
 def test_a_mask_that_cannot_be_used_is_named(tmp_path, content, words):

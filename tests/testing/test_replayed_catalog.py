@@ -12,9 +12,9 @@ from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
 from femto_bluesky.testing.documents import cut, difference
 from femto_bluesky.testing.replayed import NotStorableError, merged_order
 from femto_bluesky.testing.runs import burst_scan, run_plan
+from tests.catalogs import embedded_catalog, need_a_catalog
 
-for needed in ("fastapi", "sqlalchemy", "zarr", "adbc_driver_manager", "bluesky_tiled_plugins"):
-    pytest.importorskip(needed, reason="comparing with a catalog needs tiled[server]")
+need_a_catalog()
 
 # Tiled and what it stands on warn about each other; that is theirs.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -34,30 +34,9 @@ def source(index, position):
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory):
-    from bluesky_tiled_plugins.exporters import json_seq_exporter
-    from tiled.catalog import from_uri
-    from tiled.client import Context, from_context
-    from tiled.config import Authentication
-    from tiled.media_type_registration import default_serialization_registry
-    from tiled.server.app import build_app
-    from tiled.utils import ensure_uri
-
     folder = tmp_path_factory.mktemp("catalog")
-    registry = copy.deepcopy(default_serialization_registry)
-    registry.register("BlueskyRun", "application/json-seq", json_seq_exporter)
-    tree = from_uri(
-        str(folder / "catalog.db"),
-        writable_storage=[str(folder), ensure_uri(f"duckdb:///{folder / 'table.duckdb'}")],
-        readable_storage=[str(folder)],
-        init_if_not_exists=True,
-    )
-    app = build_app(
-        tree,
-        authentication=Authentication(single_user_api_key="secret"),
-        serialization_registry=registry,
-    )
-    with Context.from_app(app, api_key="secret") as context:
-        yield from_context(context), folder
+    with embedded_catalog(folder) as client:
+        yield client, folder
 
 
 def take(folder, style, **settings):

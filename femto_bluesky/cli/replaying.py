@@ -1,44 +1,28 @@
-"""The command `femto-bluesky`."""
+"""The commands that take runs through the analyses: `replay`, `convert` and `demo`."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import inspect
-import logging
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from femto_bluesky import __version__
-from femto_bluesky.callbacks import LiveAnalysis
-from femto_bluesky.callbacks.live_analysis import LiveAnalysisSettings
-from femto_bluesky.callbacks.result_files import ResultFiles
-from femto_bluesky.files.names import new_path
+from femto_bluesky.cli.shared import finish, in_words, made, told
 from femto_bluesky.model.rois import Roi, RoiError
-from femto_bluesky.sources import jsonl
-from femto_bluesky.sources.replay import documents_of
-from femto_bluesky.sources.replay import replay as replay_documents
-from femto_bluesky.sources.settings import SettingsError, read_settings
-from femto_bluesky.stream.analysis import Analysis
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Analysis for a Bluesky beamline whose signal is so weak that one exposure shows nothing.",
-)
+if TYPE_CHECKING:
+    from femto_bluesky.callbacks import LiveAnalysis
 
 Sources = Annotated[
     list[str],
@@ -66,27 +50,6 @@ Callbacks = Annotated[
 Out = Annotated[Path | None, typer.Option(help="where results are left (made where missing)")]
 
 
-def main() -> None:
-    """Run the command; what goes wrong is said in one line, and the exit code is 1."""
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=Console(stderr=True), show_time=False, show_path=False)],
-    )
-    app()
-
-
-@app.callback(invoke_without_command=True)
-def options(
-    version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
-) -> None:
-    """Options of the command itself."""
-    if version:
-        Console().print(__version__, highlight=False)
-        raise typer.Exit
-
-
-@app.command()
 def replay(
     sources: Sources,
     settings: SettingsFile = None,
@@ -95,8 +58,14 @@ def replay(
     out: Out = None,
 ) -> None:
     """Analyse recorded runs again: ROI means of each step, accumulated images, pictures."""
-    with _told():
-        live = LiveAnalysis(**_settings(settings, roi), directory=_made(out))
+    from femto_bluesky.callbacks import LiveAnalysis
+    from femto_bluesky.callbacks.result_files import ResultFiles
+    from femto_bluesky.sources.replay import documents_of
+    from femto_bluesky.sources.replay import replay as replay_documents
+    from femto_bluesky.stream.analysis import Analysis
+
+    with told():
+        live = LiveAnalysis(**_settings(settings, roi), directory=made(out))
         callbacks = [live, *(_loaded(spec, out) for spec in callback or ())]
     files: list[ResultFiles] = []
     for analysis in callbacks:
@@ -119,24 +88,25 @@ def replay(
     if live.accumulations.of and not live.rois.settings.rois:
         Console(stderr=True).print('No regions: give --roi "NAME=x0,y0,x1,y1" for step means.')
     written = [path for item in (*files, *callbacks) for path in getattr(item, "paths", ())]
-    _finish(written, stops, problems)
+    finish(written, stops, problems)
 
 
-@app.command()
 def convert(
     sources: Sources,
     to: Annotated[Path, typer.Option(help="the .jsonl to write; frames go into a .h5 beside it")],
 ) -> None:
     """Turn recordings into a Bluesky run: JSON lines, with the frames in an HDF5 file."""
+    from femto_bluesky.sources import jsonl
+    from femto_bluesky.sources.replay import documents_of
+
     stops: list[dict[str, Any]] = []
-    with _told():
+    with told():
         if not to.name.removesuffix(".gz").endswith(".jsonl"):
             raise ValueError(f"--to {to}: expected a name that ends in .jsonl")
         written = jsonl.write(_watched(documents_of(sources), stops), to)
-    _finish(written, stops, [])
+    finish(written, stops, [])
 
 
-@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="where results are left")] = Path("demo-output"),
     steps: Annotated[int, typer.Option(min=1, help="motor positions")] = 17,
@@ -146,10 +116,10 @@ def demo(
     """Scan a simulated beamline with a live analysis: rings, few photons a frame, truth known."""
     from femto_bluesky.demo import run_demo  # the RunEngine takes a second to import
 
-    with _told():
+    with told():
         done = run_demo(out, steps=steps, frames=frames, seed=seed)
     show(done.live, done.truth)
-    _finish(done.paths, [], done.problems)
+    finish(done.paths, [], done.problems)
     regions = " ".join(
         f'--roi "{name}={r.x0},{r.y0},{r.x1},{r.y1}"'
         for name, r in done.live.rois.settings.rois.items()
@@ -211,6 +181,9 @@ def _text(value: Any, digits: int = 6) -> str:
 
 
 def _settings(path: Path | None, rois: list[str] | None) -> dict[str, Any]:
+    from femto_bluesky.callbacks.live_analysis import LiveAnalysisSettings
+    from femto_bluesky.sources.settings import SettingsError, read_settings
+
     found = {} if path is None else read_settings(path)
     unknown = found.keys() - LiveAnalysisSettings.model_fields.keys()
     if unknown:
@@ -221,7 +194,7 @@ def _settings(path: Path | None, rois: list[str] | None) -> dict[str, Any]:
     try:
         known = dict(LiveAnalysisSettings.model_validate(found))
     except ValidationError as error:
-        raise SettingsError(f"{path}: {_what(error)}") from error
+        raise SettingsError(f"{path}: {in_words(error)}") from error
     given: dict[str, Roi] = {}
     for text in rois or ():
         name, _, numbers = text.rpartition("=")
@@ -293,15 +266,6 @@ class _Guarded:
             )
 
 
-def _made(out: Path | None) -> Path | None:
-    """The directory, made where it is missing, and known to take files."""
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = new_path(out, ".writable", "tmp", reserve=True)
-        probe.unlink()
-    return out
-
-
 def _watched(
     documents: Iterable[tuple[str, Any]],
     stops: list[dict[str, Any]],
@@ -331,53 +295,3 @@ def _watched(
 
 def _scan(start: dict[str, Any]) -> str:
     return f"scan {start['scan_id']}" if "scan_id" in start else f"run {start['uid'][:8]}"
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Errors in here are the user's to mend: one line, and exit code 1."""
-    try:
-        yield
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        _quit([error])
-
-
-def _finish(
-    written: Iterable[Path], stops: list[dict[str, Any]], problems: list[Exception]
-) -> None:
-    """Name the files; where something went wrong, say what and exit with 1."""
-    console = Console(soft_wrap=True)
-    for path in written:
-        console.print(f"wrote {path}", highlight=False)
-    told: list[BaseException] = list(problems)
-    for stop in stops:
-        if stop.get("exit_status") == "fail":
-            told.append(RuntimeError(f"run {stop['run_start'][:8]}: {stop.get('reason')}"))
-    if told:
-        _quit(told)
-
-
-def _quit(problems: Iterable[BaseException]) -> NoReturn:
-    console = Console(stderr=True, soft_wrap=True)
-    for problem in problems:
-        text = _what(problem)
-        console.print(f"femto-bluesky: {text}", style="red", highlight=False, markup=False)
-    raise typer.Exit(1)
-
-
-def _what(problem: BaseException) -> str:
-    """What went wrong and what to do, in words."""
-    if isinstance(problem, ValidationError):
-        told = []
-        for error in problem.errors():
-            place = ".".join(map(str, error["loc"]))
-            told.append(f"{place}: " * bool(place) + error["msg"].removeprefix("Value error, "))
-        return "; ".join(told)
-    if isinstance(problem, OSError) and problem.filename and problem.strerror:
-        remedy = {
-            FileExistsError: "a file is in the way; name a directory, or another one",
-            PermissionError: "choose a place that you may read and write, or change its rights",
-            NotADirectoryError: "a file is in the way; name a directory, or another one",
-        }.get(type(problem), "check the path")
-        return f"{problem.filename}: {problem.strerror}; {remedy}"
-    return str(problem)

@@ -1,0 +1,327 @@
+"""Count single photons on camera frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from femto_bluesky.callbacks.photon_columns import (
+    COLUMNS,
+    OF_SHOT,
+    OF_STEP,
+    counted_detectors,
+    of_step,
+    typed,
+)
+from femto_bluesky.callbacks.photon_settings import PhotonDetectionSettings, counter_of
+from femto_bluesky.kernels.photons import OVERLAP
+from femto_bluesky.model.detectors import DetectorSettings
+from femto_bluesky.model.eta import N_BINS, count_offsets
+from femto_bluesky.model.outputs import Output
+from femto_bluesky.model.photons import PhotonCounter, PhotonFrame
+from femto_bluesky.model.results import DataGroup, Quantity
+from femto_bluesky.model.rois import Roi
+from femto_bluesky.model.shots import DenseFrame, Mask, Shot
+from femto_bluesky.model.table import ShotTable, step_axis
+from femto_bluesky.stream.analysis import Analysis, Row
+from femto_bluesky.stream.steps import FRAME_AXIS
+from femto_bluesky.stream.used_settings import UsedSettings
+
+
+class PhotonDetection(Analysis):
+    """Finds the photons of each frame and hands it on as their list.
+
+    For each shot the number of photons, the largest energy and the shares of overlaps and hot
+    pixels; for each step their sums, mean and spread; histograms of the energies, of each step and
+    in all. A frame with so many photons that too many would overlap is handed on thresholded, and
+    `is_crowded` of it is 1. Frames of other detectors are handed on as they are.
+
+    Compiled code is loaded when it is made, not when the first frame comes. Raises `ValueError` for
+    files that cannot be read, and for dark images and masks of another shape than the frames.
+    """
+
+    settings: PhotonDetectionSettings
+
+    def __init__(
+        self,
+        dark_adu: float | None = None,
+        dark_file: Path | str | None = None,
+        pixel_threshold_adu: float | None = None,
+        energy_min_adu: float | None = None,
+        overlap_adu: float | None = None,
+        photon_adu: float | None = None,
+        view_min_adu: float | None = None,
+        hot_share: float | None = None,
+        max_overlap_share: float | None = None,
+        hot_pixel_file: Path | str | None = None,
+        roi: Roi | None = None,
+        histogram_bin_adu: float = 10.0,
+        histogram_n_bins: int = 500,
+        counting: bool = True,
+        detector: str | None = None,
+    ) -> None:
+        given = {
+            "dark_adu": dark_adu,
+            "dark_file": dark_file,
+            "pixel_threshold_adu": pixel_threshold_adu,
+            "energy_min_adu": energy_min_adu,
+            "overlap_adu": overlap_adu,
+            "photon_adu": photon_adu,
+            "view_min_adu": view_min_adu,
+            "hot_share": hot_share,
+            "max_overlap_share": max_overlap_share,
+            "hot_pixel_file": hot_pixel_file,
+            "roi": roi,
+            "histogram_bin_adu": histogram_bin_adu,
+            "histogram_n_bins": histogram_n_bins,
+            "counting": counting,
+            "detector": detector,
+        }
+        super().__init__(PhotonDetectionSettings.model_validate(given))
+        self.table = ShotTable()
+        self._histograms: dict[tuple[str, str, int], NDArray[np.int64]] = {}
+        self._offsets: dict[tuple[str, str], NDArray[np.int64]] = {}
+        self._used: UsedSettings[PhotonDetectionSettings] = UsedSettings()
+        self._counters: dict[tuple[Any, ...], tuple[Mask | None, PhotonCounter]] = {}
+        _try(self.settings).warm(np.uint16)
+
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Change settings. Files are read at once (again, where their names are the same).
+
+        Raises `ValueError`, and changes nothing, where one cannot be read, and for the bins of the
+        histogram: photons counted in other bins could not be added.
+        """
+        settings = self.settings.model_validate({**dict(self.settings), **changes})
+        _try(settings)
+        if settings.bins != self.settings.bins:
+            raise ValueError(
+                "the bins of the histogram cannot be changed while photons are counted into them; "
+                "make a new PhotonDetection"
+            )
+        super().configure(changes)
+        self._counters.clear()
+
+    # the fold
+
+    def update(self, shot: Shot) -> Shot:
+        """Count the photons of the shot's frame, and hand it on as their list."""
+        self._used.note(shot, self.settings)
+        counter = self._counter(shot, self.settings)
+        if counter is None:
+            return shot
+        frame = counter.count(shot.frame.dense())
+        row: dict[str, float] = {"overlap_share_expected": frame.overlap_share, "is_crowded": 1}
+        if isinstance(frame, PhotonFrame):
+            photons = frame.photons
+            row |= {
+                "n_photons": len(photons),
+                "n_photons_by_energy": counter.count_by_energy(photons),
+                "photon_energy_max": float(photons["energy"].max()) if len(photons) else np.nan,
+                "n_overlaps": int(np.count_nonzero(photons["flags"] & OVERLAP)),
+                "n_hot_pixels": frame.n_hot,
+                "is_crowded": 0,
+            }
+            self._count(shot, frame, 1)
+        self.table.add(shot, {f"{shot.detector}_{name}": value for name, value in row.items()})
+        return shot.with_frame(frame)
+
+    def retract(self, shot: Shot) -> Shot:
+        """Forget the shot, and hand it on as `update` did, also where settings have changed."""
+        counter = self._counter(shot, self._used.of(shot, self.settings))
+        if counter is None:
+            return shot
+        frame = counter.count(shot.frame.dense())
+        if isinstance(frame, PhotonFrame):
+            self._count(shot, frame, -1)
+        self.table.drop(shot)
+        return shot.with_frame(frame)
+
+    def merge(self, other: Self) -> None:
+        """Take in the other's rows and histograms."""
+        self.table.merge(other.table)
+        _merge(self._histograms, other._histograms)
+        _merge(self._offsets, other._offsets)
+
+    def clear(self) -> None:
+        """Forget all photons."""
+        self.table.clear()
+        self._histograms.clear()
+        self._offsets.clear()
+        self._used.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to another process: what was found, without prepared images."""
+        return super().__getstate__() | {"_counters": {}}
+
+    def _counter(self, shot: Shot, settings: PhotonDetectionSettings) -> PhotonCounter | None:
+        """What counts the photons of a shot; None where there is nothing to count."""
+        frame = shot.frame
+        if not settings.counts_on(shot.detector, shot.known) or not isinstance(frame, DenseFrame):
+            return None
+        key = shot.detector, shot.known, settings, frame.shape, id(frame.mask)
+        if key in self._counters:
+            return self._counters[key][1]
+        if settings.roi is not None and settings.roi.is_on(shot.detector):
+            settings.roi.check_inside(frame.shape, "of the photons", shot.detector)
+        counter = counter_of(settings, shot.detector, shot.known, frame.mask)
+        if frame.mask is None or not frame.mask.flags.writeable:
+            if len(self._counters) > 8:
+                self._counters.clear()
+            # with the mask, or another one could get its place in memory, and its id
+            self._counters[key] = frame.mask, counter
+        return counter
+
+    def _count(self, shot: Shot, frame: PhotonFrame, times: int) -> None:
+        """Count the photons of a frame into the histograms; with -1, take them out."""
+        # of a run without motors each frame is a step, and hours of histograms would pile up
+        step = 0 if FRAME_AXIS in shot.position else shot.step
+        histogram = times * self.settings.bins.count(frame.photons)
+        _merge(self._histograms, {(shot.run, shot.detector, step): histogram})
+        offsets = times * count_offsets(frame.photons)
+        _merge(self._offsets, {(shot.run, shot.detector): offsets})
+
+    # what it gives out
+
+    def result(self, run: str | None = None) -> dict[str, NDArray[Any]]:
+        """The steps of a run (the newest) as columns: motors, n_shots, and those of each detector.
+
+        For what they mean see `OF_STEP`. NaN is a missing value; motors that read text are text.
+        """
+        run = run or next(reversed(self.table.runs), "")
+        rows: list[Row] = [
+            {**position, "n_shots": self.table.n_shots(run, step)} | self.step_row(run, step)
+            for step, position in self.table.steps(run)
+        ]
+        names = dict.fromkeys(name for row in rows for name in row)
+        return {
+            name: np.array([np.nan if row.get(name) is None else row[name] for row in rows])
+            for name in names
+        }
+
+    def histogram(self, detector: str, run: str | None = None) -> NDArray[np.int64]:
+        """How many photons of a run (of all runs) have an energy in each bin, see the settings."""
+        found = [
+            counts
+            for (of_run, of_detector, _), counts in self._histograms.items()
+            if of_detector == detector and run in (None, of_run)
+        ]
+        return sum(found, start=np.zeros(self.settings.bins.n, np.int64))
+
+    def offsets(self, detector: str, run: str | None = None) -> NDArray[np.int64]:
+        """How often each offset from a pixel's centre came, see `model.eta.count_offsets`."""
+        found = [
+            counts
+            for (of_run, of_detector), counts in self._offsets.items()
+            if of_detector == detector and run in (None, of_run)
+        ]
+        return sum(found, start=np.zeros((2, N_BINS), np.int64))
+
+    def outputs(self, detectors: Mapping[str, DetectorSettings]) -> list[Output]:
+        """Numbers of each shot and each step, and the photons themselves."""
+        counted = [
+            name for name, known in detectors.items() if self.settings.counts_on(name, known)
+        ]
+        found = []
+        for name in counted:
+            photons = "photons" if len(counted) == 1 else f"photons_{name}"
+            for stream, declared in (("shots", OF_SHOT), ("primary", OF_STEP)):
+                for key, (text, dtype, units) in declared.items():
+                    hinted = stream == "primary" and key == "n_photons_mean"
+                    found.append(
+                        Output(f"{name}_{key}", stream, name, text, dtype, units, hinted=hinted)
+                    )
+            for key, (text, dtype, units) in COLUMNS.items():
+                output = Output(f"{name}_photon_{key}", photons, name, text, dtype, units)
+                found.append(replace(output, column=key))
+        return found
+
+    def shot_row(self, run: str, number: int) -> Row:
+        """The numbers of one shot on each detector."""
+        row = self.table.shot(run, number)
+        return {
+            f"{detector}_{key}": typed(row.get(f"{detector}_{key}"), dtype)
+            for detector in counted_detectors(row)
+            for key, (_, dtype, _) in OF_SHOT.items()
+        }
+
+    def step_row(self, run: str, step: int) -> Row:
+        """Sums, mean and spread of one step on each detector."""
+        columns = self.table.values(run, step)
+        return {
+            f"{detector}_{key}": value
+            for detector in counted_detectors(columns)
+            for key, value in of_step(columns, detector).items()
+        }
+
+    def groups(self, run: str | None = None) -> list[DataGroup]:
+        """For each detector: photons a shot against the motor, photons of each shot, energies."""
+        run = run or next(reversed(self.table.runs), "")
+        rows, steps = self.table.rows(run), self.result(run)
+        found = []
+        for detector in counted_detectors(rows):
+            x, others = step_axis(self.table.steps(run))
+            column = {key: steps[f"{detector}_{key}"] for key in OF_STEP}
+            found += [
+                DataGroup(
+                    path=f"photons_of_steps/{detector}",
+                    title=f"Photons a shot on {detector}, mean of each step",
+                    signal=Quantity(
+                        "n_photons_mean", column["n_photons_mean"], "", "photons a shot"
+                    ),
+                    axes=(x,),
+                    errors=np.nan_to_num(column["n_photons_std"], nan=0.0),
+                    errors_name="std of the shots",
+                    columns=(
+                        *(Quantity(key, column[key]) for key in OF_STEP if key != "n_photons_mean"),
+                        *others,
+                    ),
+                ),
+                DataGroup(
+                    path=f"photons_of_shots/{detector}",
+                    title=f"Photons of each shot on {detector}",
+                    signal=Quantity("n_photons", rows[f"{detector}_n_photons"], "", "photons"),
+                    axes=(Quantity("shot", rows["shot"]),),
+                    columns=tuple(
+                        Quantity(key, rows[f"{detector}_{key}"])
+                        for key in OF_SHOT
+                        if key != "n_photons" and f"{detector}_{key}" in rows
+                    ),
+                ),
+                self._energies(detector, run),
+            ]
+        return found
+
+    def _energies(self, detector: str, run: str) -> DataGroup:
+        bins, counts = self.settings.bins, self.histogram(detector, run)
+        of_steps = {
+            f"step_{step}": Quantity(f"step_{step}", found)
+            for (of_run, of_detector, step), found in sorted(self._histograms.items())
+            if (of_run, of_detector) == (run, detector)
+        }
+        return DataGroup(
+            path=f"energy_histogram/{detector}",
+            title=f"Energies of {counts.sum()} photons on {detector}",
+            signal=Quantity("n_photons", counts, "", "photons"),
+            axes=(Quantity("energy", bins.centres, "adu"),),
+            columns=tuple(of_steps.values()) if len(of_steps) > 1 else (),
+        )
+
+
+def _try(settings: PhotonDetectionSettings) -> PhotonCounter:
+    """A counter with these settings: what is wrong with them and their files is said here."""
+    return counter_of(settings, "", DetectorSettings(dark_adu=0))
+
+
+def _merge(mine: dict[Any, NDArray[np.int64]], theirs: Mapping[Any, NDArray[np.int64]]) -> None:
+    """Add counts; what has become nothing is dropped, so that it looks as if never seen."""
+    for key, counts in theirs.items():
+        total = counts + mine.get(key, 0)
+        if total.any():
+            mine[key] = total
+        else:
+            mine.pop(key, None)

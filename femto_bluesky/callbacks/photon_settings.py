@@ -1,0 +1,129 @@
+"""The settings of `PhotonDetection`, and the counter that they make for a detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from femto_bluesky.files.arrays import read_image
+from femto_bluesky.model.detectors import DetectorSettings, PhotonFinding
+from femto_bluesky.model.photons import EnergyBins, PhotonCounter
+from femto_bluesky.model.rois import Roi
+from femto_bluesky.model.shots import Mask
+from femto_bluesky.stream.analysis import AnalysisSettings
+
+
+class PhotonDetectionSettings(AnalysisSettings):
+    """What a photon is. None stands for what the table of detectors says."""
+
+    dark_adu: float | None = Field(default=None, ge=0, description="dark level")
+    dark_file: Path | None = Field(
+        default=None, description="an image of dark levels, instead of one level for all pixels"
+    )
+    pixel_threshold_adu: float | None = Field(
+        default=None, ge=0, description="raw value that the hottest pixel of a photon is above"
+    )
+    energy_min_adu: float | None = Field(
+        default=None, ge=0, description="a 3x3 sum, less dark, above this is a photon"
+    )
+    overlap_adu: float | None = Field(
+        default=None, ge=0, description="a 3x3 sum above this is flagged as two photons or more"
+    )
+    photon_adu: float | None = Field(default=None, gt=0, description="the 3x3 sum of one photon")
+    view_min_adu: float | None = Field(
+        default=None, ge=0, description="photons above this stand in the clean frame"
+    )
+    hot_share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="a hit with more of its energy than this in one pixel is dropped",
+    )
+    max_overlap_share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="a frame in which more photons than this are expected to overlap is "
+        "thresholded instead of counted",
+    )
+    hot_pixel_file: Path | None = Field(
+        default=None, description="an image, not 0 where a pixel is hot: it carries no data"
+    )
+    roi: Roi | None = Field(
+        default=None, description="look for photons here only; None: on the whole sensor"
+    )
+    histogram_bin_adu: float = Field(default=10.0, gt=0, description="width of a bin of energies")
+    histogram_n_bins: int = Field(
+        default=500, gt=0, le=100_000, description="bins of energies; the last takes all above"
+    )
+    counting: bool = Field(
+        default=True, description="count photons; if not, frames are handed on as they are"
+    )
+    detector: str | None = Field(
+        default=None,
+        description="count on this detector only; None: on every one that the table has photons of",
+    )
+
+    @property
+    def bins(self) -> EnergyBins:
+        """The bins of the histograms of energies."""
+        return EnergyBins(self.histogram_bin_adu, self.histogram_n_bins)
+
+    def counts_on(self, detector: str, known: DetectorSettings) -> bool:
+        """Whether photons are counted on a detector."""
+        if not self.counting:
+            return False
+        if self.detector is not None:
+            return detector == self.detector
+        return known.photons is not None
+
+
+def counter_of(
+    settings: PhotonDetectionSettings,
+    detector: str,
+    known: DetectorSettings,
+    mask: Mask | None = None,
+) -> PhotonCounter:
+    """What finds the photons of a detector's frames; `mask` is the detector's own.
+
+    Raises `ValueError` where no dark level is known, or a file cannot be read or does not fit.
+    """
+    given = {name: getattr(settings, name) for name in PhotonFinding.model_fields}
+    numbers = {name: value for name, value in given.items() if value is not None}
+    finding = PhotonFinding(**dict(known.photons or PhotonFinding()) | numbers)
+    dark: Any = known.dark_adu if settings.dark_adu is None else settings.dark_adu
+    if settings.dark_file is not None:
+        dark = read_image(settings.dark_file, "dark image")
+    if dark is None:
+        raise ValueError(
+            f"photons are to be counted on {detector!r}, for which the table of detectors has no "
+            "dark level; give dark_adu or dark_file"
+        )
+    if settings.hot_pixel_file is not None:
+        hot = read_image(settings.hot_pixel_file, "mask of hot pixels") != 0
+        if mask is not None and mask.shape != hot.shape:
+            raise ValueError(
+                f"{settings.hot_pixel_file}: the mask of hot pixels has the shape {hot.shape}, the "
+                f"frames of {detector!r} have {mask.shape}; learn one for this readout region"
+            )
+        mask = hot if mask is None else hot | mask
+        mask.flags.writeable = False  # the same for every frame
+    roi = settings.roi if settings.roi is not None and settings.roi.is_on(detector) else None
+    record = finding.model_dump() | {
+        "dark_adu": dark if settings.dark_file is None else None,
+        "dark_file": None if settings.dark_file is None else str(settings.dark_file),
+        "hot_pixel_file": None if settings.hot_pixel_file is None else str(settings.hot_pixel_file),
+        "threshold_adu": known.threshold_adu,
+        "roi": None if roi is None else roi.model_dump(),
+    }
+    return PhotonCounter(
+        finding,
+        dark,
+        threshold_adu=known.threshold_adu,
+        roi=roi,
+        mask=mask,
+        settings=record,
+        bins=settings.bins,
+    )

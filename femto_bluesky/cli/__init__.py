@@ -1,0 +1,48 @@
+"""The command `femto-bluesky`. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from femto_bluesky import __version__
+from femto_bluesky.cli.inspecting import inspect
+from femto_bluesky.cli.photons import hot_pixels, photons
+from femto_bluesky.cli.replaying import convert, demo, replay
+from femto_bluesky.stream.memory import keep_memory
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Analysis for a Bluesky beamline whose signal is so weak that one exposure shows nothing.",
+)
+
+
+def main() -> None:
+    """Run the command; what goes wrong is said in one line, and the exit code is 1."""
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=Console(stderr=True), show_time=False, show_path=False)],
+    )
+    keep_memory()
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
+) -> None:
+    """Options of the command itself."""
+    if version:
+        Console().print(__version__, highlight=False)
+        raise typer.Exit
+
+
+for command in (replay, convert, demo, photons, hot_pixels, inspect):
+    app.command()(command)

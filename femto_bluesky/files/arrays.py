@@ -1,0 +1,59 @@
+"""Images that belong to a detector, not to a run: dark levels and masks, read from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from femto_bluesky.files.names import new_file
+
+
+class ImageFileError(ValueError):
+    """A file without the image that it is named for; the message says what to do."""
+
+
+def read_image(path: Path | str, what: str) -> NDArray[Any]:
+    """The image (rows, columns) in a .npy file: real numbers or booleans, native byte order.
+
+    `what` names it in errors: "dark image". Nothing is unpickled, and a header that promises more
+    than the file holds is refused before memory is taken for it.
+
+    Raises `ImageFileError` for anything that is no such file, also where it is missing.
+    """
+    path = Path(path)
+    try:
+        # mapped first, because then numpy compares what the header says with the file's length
+        image: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise ImageFileError(
+            f"{path}: no such file, expected a {what} (.npy); check the path"
+        ) from error
+    except (OSError, ValueError, OverflowError, EOFError) as error:
+        raise ImageFileError(
+            f"{path}: not readable as a {what} ({error}); expected a .npy file, save one with "
+            "numpy.save"
+        ) from error
+    if not isinstance(image, np.ndarray):
+        image.close()
+        raise ImageFileError(
+            f"{path}: found an archive of arrays (.npz), expected a {what} in a .npy file; save "
+            "the one image with numpy.save"
+        )
+    if image.ndim != 2 or image.size == 0 or image.dtype.kind not in "buif":
+        raise ImageFileError(
+            f"{path}: found an array of the shape {image.shape} and dtype {image.dtype}, "
+            f"expected a {what}: rows and columns of real numbers"
+        )
+    return np.array(image, dtype=image.dtype.newbyteorder("="), order="C", subok=False)
+
+
+def write_image(path: Path | str, image: NDArray[Any]) -> None:
+    """Write an image into a new .npy file.
+
+    Raises `OutputExistsError` where the name is taken, `OutputError` where nothing can be written.
+    """
+    with new_file(path) as part, part.open("wb") as file:
+        np.save(file, image, allow_pickle=False)

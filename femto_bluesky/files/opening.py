@@ -1,0 +1,62 @@
+"""Open HDF5 files: new ones, and those that another process is writing or left unfinished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+
+from femto_bluesky.files.names import OutputError, check_free
+
+# HDF5 File Format Specification 4.0, II.A: the superblock, version 3 with addresses of 8 bytes
+_SIGNATURE, _VERSION_WITH_SWMR, _END_ADDRESS = b"\x89HDF\r\n\x1a\n", b"\x03\x08", 28
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """The open file: plainly if it is finished, with SWMR (`swmr_mode` says so) if it is written.
+
+    Raises `OSError` (`PermissionError`) or `ValueError` where no way leads in.
+    """
+    ways: list[Callable[[], h5py.File]] = [
+        # with all checks, which a file that is being written, or whose writer died, does not pass
+        lambda: h5py.File(path, "r"),
+        lambda: _open_growing(path),
+        # for file systems that know no locks
+        lambda: h5py.File(path, "r", locking=False),
+    ]
+    failure: Exception | None = None
+    for way in ways:
+        try:
+            return way()
+        except PermissionError:
+            raise
+        except (OSError, ValueError) as error:
+            failure = error
+    raise OSError(str(failure)) from failure
+
+
+def _open_growing(path: Path) -> h5py.File:
+    """Open with SWMR, unless the end is missing: HDF5 would wait for it, for good."""
+    with path.open("rb") as file:
+        superblock = file.read(_END_ADDRESS + 8)
+    if superblock[:8] == _SIGNATURE and superblock[8:10] == _VERSION_WITH_SWMR:
+        end = int.from_bytes(superblock[_END_ADDRESS:], "little")
+        if path.stat().st_size < end:
+            raise ValueError(f"it is cut off at {path.stat().st_size} of {end} bytes")
+    return h5py.File(path, "r", swmr=True, libver="latest")
+
+
+def create_hdf5(path: Path, *, chunk_cache_bytes: int | None = None) -> h5py.File:
+    """A new file, which may be written with SWMR; the cache is that of each dataset.
+
+    Raises `OutputExistsError` where the name is taken, `OutputError` where nothing can be written.
+    """
+    check_free(path)
+    try:
+        return h5py.File(path, "x", libver="latest", rdcc_nbytes=chunk_cache_bytes)
+    except FileExistsError:
+        check_free(path)  # another process was quicker
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot create {path}: {error}; choose a folder to write in") from error

@@ -1,0 +1,52 @@
+"""A Tiled catalog in this process, for tests; it needs Tiled's server."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import contextmanager
+
+import pytest
+
+
+def need_a_catalog():
+    """Skip the tests of a module where Tiled's server is missing."""
+    for needed in ("fastapi", "sqlalchemy", "zarr", "adbc_driver_manager", "bluesky_tiled_plugins"):
+        pytest.importorskip(needed, reason="a catalog needs tiled[server]")
+
+
+@contextmanager
+def embedded_catalog(folder):
+    """The client of a new catalog that keeps its data in a folder, and may read all of it."""
+    from bluesky_tiled_plugins.exporters import json_seq_exporter
+    from tiled.catalog import from_uri
+    from tiled.client import Context, from_context
+    from tiled.config import Authentication
+    from tiled.media_type_registration import default_serialization_registry
+    from tiled.server.app import build_app
+    from tiled.utils import ensure_uri
+
+    registry = copy.deepcopy(default_serialization_registry)
+    registry.register("BlueskyRun", "application/json-seq", json_seq_exporter)
+    tree = from_uri(
+        str(folder / "catalog.db"),
+        writable_storage=[str(folder), ensure_uri(f"duckdb:///{folder / 'table.duckdb'}")],
+        readable_storage=[str(folder)],
+        init_if_not_exists=True,
+    )
+    app = build_app(
+        tree,
+        authentication=Authentication(single_user_api_key="secret"),
+        serialization_registry=registry,
+    )
+    with Context.from_app(app, api_key="secret") as context:
+        yield from_context(context)
+
+
+def store(client, docs):
+    """Write documents as a subscribed TiledWriter does; the run as the catalog has it."""
+    from bluesky_tiled_plugins import TiledWriter
+
+    writer = TiledWriter(client)
+    for name, doc in docs:
+        writer(name, copy.deepcopy(doc))
+    return client[docs[0][1]["uid"]]
