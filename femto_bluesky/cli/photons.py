@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from femto_bluesky.cli.shared import in_words, made, told
+from femto_bluesky.cli.shared import in_words, made, progress_bar, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,17 +188,10 @@ def _say(error: Exception, path: Path) -> None:
 @contextmanager
 def _bar(name: str) -> Iterator[Callable[[int, int], None]]:
     """A bar of the frames, with their rate and the time left."""
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=Console(stderr=True),
-        transient=True,
-    )  # fmt: skip
-    with bar:
-        task = bar.add_task(name, total=None, rate="")
+    with progress_bar() as bar:
+        task = bar.add_task(name, total=None)
 
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
-            speed = bar.tasks[0].speed
-            bar.update(task, rate=f"{speed:.1f}/s" if speed else "")
 
         yield show

@@ -15,10 +15,9 @@ import numpy as np
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from femto_bluesky.cli.shared import finish, in_words, made, told
+from femto_bluesky.cli.shared import finish, in_words, made, progress_bar, told
 from femto_bluesky.model.rois import Roi, RoiError
 
 if TYPE_CHECKING:
@@ -65,7 +64,10 @@ def replay(
     from femto_bluesky.stream.analysis import Analysis
 
     with told():
-        live = LiveAnalysis(**_settings(settings, roi), directory=made(out))
+        # without --out nothing is left anywhere, no photon file beside the raw ones either
+        live = LiveAnalysis(
+            **_settings(settings, roi), directory=made(out), photon_files=out is not None
+        )
         callbacks = [live, *(_loaded(spec, out) for spec in callback or ())]
     files: list[ResultFiles] = []
     for analysis in callbacks:
@@ -143,7 +145,7 @@ def show(live: LiveAnalysis, truth: dict[str, list[float]] | None = None) -> Non
     if not console.is_terminal:
         console.width = 200  # a pipe or a file has no width to keep to
     for run in live.rois.table.runs:
-        columns = live.rois.result(run)
+        columns = live.rois.result(run) | _photons(live, run)
         means = [name for name in columns if name.endswith("_mean")]
         table = Table(title=f"Step means of run {run[:8]}", title_justify="left")
         plain = [name for name in columns if not name.endswith(("_mean", "_std", "_sem", "_n"))]
@@ -172,6 +174,15 @@ def show(live: LiveAnalysis, truth: dict[str, list[float]] | None = None) -> Non
                 f"{detector}: {what}, total {found.total:.6g}, hottest {found.hottest:.6g}",
                 highlight=False,
             )
+
+
+def _photons(live: LiveAnalysis, run: str) -> dict[str, Any]:
+    """Photons a shot of each step, and how many shots were too full, where there are any."""
+    found = live.photons.result(run)
+    ends = tuple(f"_n_photons_{end}" for end in ("mean", "std", "sem", "n"))
+    shown = {name: values for name, values in found.items() if name.endswith(ends)}
+    crowded = {n: values for n, values in found.items() if n.endswith("_n_crowded") if any(values)}
+    return crowded | shown
 
 
 def _text(value: Any, digits: int = 6) -> str:
@@ -272,21 +283,14 @@ def _watched(
     keys: set[str] | None = None,
 ) -> Iterator[tuple[str, Any]]:
     """The documents, with a bar of the events and their rate; stops and data keys are noted."""
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=Console(stderr=True),
-        transient=True,
-    )  # fmt: skip
-    with bar:
-        task = bar.add_task("events", total=None, rate="")
+    with progress_bar() as bar:
+        task = bar.add_task("events", total=None)
         for name, doc in documents:
             if name == "start":
                 bar.reset(task, total=doc.get("num_points"), description=_scan(doc))
             yield name, doc
             if name in ("event", "event_page"):
                 bar.advance(task, 1 if name == "event" else len(doc["seq_num"]))
-                speed = bar.tasks[0].speed
-                bar.update(task, rate=f"{speed:.1f}/s" if speed else "")
             elif name == "descriptor" and keys is not None:
                 keys.update(doc["data_keys"])
             elif name == "stop":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,8 +15,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from femto_bluesky.cli import app
+from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
 from femto_bluesky.files import xye
-from femto_bluesky.simulation.photons import BalorFrames
+from femto_bluesky.simulation.photons import BalorFrames, BalorSettings
+from femto_bluesky.sources import jsonl
+from femto_bluesky.testing.runs import burst_scan, run_plan
 from tests.offline.raw import SETTINGS, SHAPE, frames, write
 
 ONE = ("--processes", "1")
@@ -256,3 +260,23 @@ def test_the_command_starts_quickly() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert not loaded & {"numba", "bluesky", "h5py", "matplotlib", "scipy", "ophyd"}
+
+
+def test_a_replay_tells_of_photons_and_leaves_nothing_beside_the_raw_files(
+    tmp_path: Path,
+) -> None:
+    raw = tmp_path / "raw"
+    motor = SimulatedMotor(name="delay")
+    frames = BalorFrames(BalorSettings(shape=(200, 300), n_photons=40, is_exact=True))
+    detector = SimulatedDetector(
+        name="andor3_balor1", source=frames, directory=raw, num_images=2, motor=motor
+    )
+    docs = run_plan(burst_scan([detector], motor, [0.0, 1.0]))
+    jsonl.write(docs, raw / "scan_1.jsonl")
+    before = sorted(tmp_path.rglob("*"))
+    told = run("replay", raw / "scan_1.jsonl")
+    assert "andor3_balor1_n_photons" in told.output
+    assert re.search(r"│ +1 │ +2 │ +(39|40|39.5) ± ", told.output)
+    assert sorted(tmp_path.rglob("*")) == before
+    told = run("replay", raw / "scan_1.jsonl", "--out", tmp_path / "out")
+    assert len(list((tmp_path / "out").glob("*_xye.h5"))) == 1
