@@ -12,7 +12,7 @@ from pydantic import Field
 from femto_bluesky.files.arrays import read_image
 from femto_bluesky.kernels import cmos
 from femto_bluesky.model.shots import DenseFrame, Shot, ThresholdedFrame
-from femto_bluesky.stream.analysis import Analysis, AnalysisSettings
+from femto_bluesky.stream.analysis import Analysis, AnalysisError, AnalysisSettings
 from femto_bluesky.stream.used_settings import UsedSettings
 
 
@@ -83,7 +83,7 @@ class CmosCleaning(Analysis):
 
     def retract(self, shot: Shot) -> Shot:
         """Hand the shot on cleaned as `update` did, also when settings have changed since."""
-        return self._cleaned(shot, self._used.of(shot, self.settings))
+        return self._cleaned(shot, self._used.of(shot) or self.settings)
 
     def merge(self, other: Self) -> None:
         """There is nothing to merge."""
@@ -117,7 +117,7 @@ class CmosCleaning(Analysis):
         dtype = frame.dtype
         dark_adu = shot.known.dark_adu if settings.dark_adu is None else settings.dark_adu
         if dark_adu is None and settings.dark_file is None:
-            raise ValueError(
+            raise AnalysisError(
                 f"CmosCleaning is to clean {shot.detector!r}, for which the table of detectors has "
                 "no dark level; give dark_adu or dark_file"
             )
@@ -129,8 +129,11 @@ class CmosCleaning(Analysis):
             if len(self._prepared) > 16:
                 self._prepared.clear()
             dark: Any = dark_adu if settings.dark_file is None else self._image(settings.dark_file)
-            rows = cmos.dark_rows(dark, frame.shape, dtype)
-            self._prepared[key] = rows, cmos.threshold_in_type(threshold, dtype)
+            try:
+                rows = cmos.dark_rows(dark, frame.shape, dtype)
+                self._prepared[key] = rows, cmos.threshold_in_type(threshold, dtype)
+            except ValueError as error:
+                raise AnalysisError(f"cleaning the frames of {shot.detector!r}: {error}") from error
         return self._prepared[key]
 
     def _image(self, path: Path) -> NDArray[Any]:

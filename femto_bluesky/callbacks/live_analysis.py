@@ -127,26 +127,41 @@ class LiveAnalysis(Pipeline):
 
     def fresh(self) -> Self:
         """A new pipeline with the settings as they are now, that has seen nothing."""
-        return type(self)(**dict(self._settings_now()))
+        new = type(self)(**dict(self._settings_now()))
+        new._reading = self._reading
+        return new
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings; from the next shot on they count, and the derived run says so.
 
-        Raises `ValueError` for `stream` and `detectors`: documents are read by them from the start.
+        Of `photons` and `cmos`, which are settings themselves, only what is named is changed:
+        `live.configure({"photons": {"energy_min_adu": 700}})`. Nothing is changed where a value is
+        not allowed, or does not fit its file or the frames.
+
+        Raises `ValueError` for that, and for `stream` and `detectors`: documents are read by them
+        from the start.
         """
         fixed = {"stream", "detectors"} & changes.keys()
         if fixed:
             raise ValueError(
                 f"{sorted(fixed)} cannot be changed while documents come; make a new LiveAnalysis"
             )
-        settings = LiveAnalysisSettings.model_validate({**dict(self._settings_now()), **changes})
+        now = self._settings_now()
         # what is not named stays as it is, also in an accumulation that was stopped on its own
+        wanted = {**dict(now), **changes}
+        for part in {"photons", "cmos"} & changes.keys():
+            if isinstance(changes[part], Mapping):
+                wanted[part] = {**dict(getattr(now, part)), **changes[part]}
+        settings = LiveAnalysisSettings.model_validate(wanted)
+        # before anything has been changed
         if "rois" in changes:
-            self.rois.check(settings.rois)  # before anything has been changed
+            self.rois.check(settings.rois)
         if "photons" in changes:
-            self.photons.configure(dict(settings.photons))
+            self.photons.check(settings.photons)
         if "cmos" in changes:
             self.cleaning.configure(dict(settings.cmos))
+        if "photons" in changes:
+            self.photons.configure(dict(settings.photons))
         if "rois" in changes:
             self.rois.configure({"rois": settings.rois})
         if "accumulate" in changes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,18 +20,21 @@ from femto_bluesky.callbacks.photon_columns import (
     typed,
 )
 from femto_bluesky.callbacks.photon_settings import PhotonDetectionSettings, counter_of
+from femto_bluesky.files.arrays import KeptImages
 from femto_bluesky.kernels.photons import OVERLAP
 from femto_bluesky.model.detectors import DetectorSettings
 from femto_bluesky.model.eta import N_BINS, count_offsets
 from femto_bluesky.model.outputs import Output
-from femto_bluesky.model.photons import PhotonCounter, PhotonFrame
+from femto_bluesky.model.photons import CrowdedFrame, PhotonCounter, PhotonFrame
 from femto_bluesky.model.results import DataGroup, Quantity
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.model.shots import DenseFrame, Mask, Shot
-from femto_bluesky.model.table import ShotTable, step_axis
-from femto_bluesky.stream.analysis import Analysis, Row
+from femto_bluesky.model.table import Column, ShotTable, step_axis
+from femto_bluesky.stream.analysis import Analysis, AnalysisError, Row
 from femto_bluesky.stream.steps import FRAME_AXIS
 from femto_bluesky.stream.used_settings import UsedSettings
+
+log = logging.getLogger(__name__)
 
 
 class PhotonDetection(Analysis):
@@ -86,9 +90,12 @@ class PhotonDetection(Analysis):
         self.table = ShotTable()
         self._histograms: dict[tuple[str, str, int], NDArray[np.int64]] = {}
         self._offsets: dict[tuple[str, str], NDArray[np.int64]] = {}
-        self._used: UsedSettings[PhotonDetectionSettings] = UsedSettings()
+        self._used: UsedSettings[PhotonCounter] = UsedSettings()
+        self._images = KeptImages()
+        self._frames: dict[str, tuple[DetectorSettings, tuple[int, int]]] = {}  # those seen last
+        self._told: set[tuple[str, str]] = set()
         self._counters: dict[tuple[Any, ...], tuple[Mask | None, PhotonCounter]] = {}
-        _try(self.settings).warm(np.uint16)
+        self.check(self.settings).warm(np.uint16)
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings. Files are read at once (again, where their names are the same).
@@ -96,25 +103,38 @@ class PhotonDetection(Analysis):
         Raises `ValueError`, and changes nothing, where one cannot be read, and for the bins of the
         histogram: photons counted in other bins could not be added.
         """
-        settings = self.settings.model_validate({**dict(self.settings), **changes})
-        _try(settings)
-        if settings.bins != self.settings.bins:
-            raise ValueError(
-                "the bins of the histogram cannot be changed while photons are counted into them; "
-                "make a new PhotonDetection"
-            )
+        self.check(self.settings.model_validate({**dict(self.settings), **changes}))
         super().configure(changes)
         self._counters.clear()
+
+    def check(self, settings: PhotonDetectionSettings) -> PhotonCounter:
+        """Raise `ValueError` where settings do not fit their files, or the frames seen so far."""
+        if settings.bins != self.settings.bins and self._histograms:
+            raise ValueError(
+                "the bins of the histogram cannot be changed while photons are counted into them; "
+                "make a new PhotonDetection, or clear() this one"
+            )
+        for detector, (known, shape) in self._frames.items():
+            if settings.counts_on(detector, known):
+                counter = counter_of(settings, detector, known, images=self._images)
+                counter.search.check_shape(shape)
+        return counter_of(settings, "", DetectorSettings(dark_adu=0), images=self._images)
 
     # the fold
 
     def update(self, shot: Shot) -> Shot:
         """Count the photons of the shot's frame, and hand it on as their list."""
-        self._used.note(shot, self.settings)
         counter = self._counter(shot, self.settings)
         if counter is None:
             return shot
-        frame = counter.count(shot.frame.dense())
+        frame = self._look(counter, shot)
+        if self.table.holds(shot, f"{shot.detector}_is_crowded"):
+            # seen before and not taken back, as in a second replay: it counts once, as now
+            before = self._look(self._used.of(shot) or counter, shot)
+            if isinstance(before, PhotonFrame):
+                self._count(shot, before, -1)
+            self.table.drop_column(shot, f"{shot.detector}_")
+        self._used.note(shot, counter)
         row: dict[str, float] = {"overlap_share_expected": frame.overlap_share, "is_crowded": 1}
         if isinstance(frame, PhotonFrame):
             photons = frame.photons
@@ -127,22 +147,30 @@ class PhotonDetection(Analysis):
                 "is_crowded": 0,
             }
             self._count(shot, frame, 1)
+        else:
+            self._tell(shot, frame.overlap_share)
         self.table.add(shot, {f"{shot.detector}_{name}": value for name, value in row.items()})
         return shot.with_frame(frame)
 
     def retract(self, shot: Shot) -> Shot:
         """Forget the shot, and hand it on as `update` did, also where settings have changed."""
-        counter = self._counter(shot, self._used.of(shot, self.settings))
+        counter = self._used.of(shot) or self._counter(shot, self.settings)
         if counter is None:
             return shot
-        frame = counter.count(shot.frame.dense())
+        frame = self._look(counter, shot)
         if isinstance(frame, PhotonFrame):
             self._count(shot, frame, -1)
         self.table.drop(shot)
         return shot.with_frame(frame)
 
     def merge(self, other: Self) -> None:
-        """Take in the other's rows and histograms."""
+        """Take in the other's rows and histograms. Raises `ValueError` where a shot is in both."""
+        both = self.table.shared(other.table, "_is_crowded")
+        if both is not None:
+            raise ValueError(
+                f"shot {both[1]} of run {both[0]} is in both parts that are to be merged; cut the "
+                "run into parts that do not overlap"
+            )
         self.table.merge(other.table)
         _merge(self._histograms, other._histograms)
         _merge(self._offsets, other._offsets)
@@ -153,28 +181,56 @@ class PhotonDetection(Analysis):
         self._histograms.clear()
         self._offsets.clear()
         self._used.clear()
+        self._told.clear()
 
     def __getstate__(self) -> dict[str, Any]:
         """What is sent to another process: what was found, without prepared images."""
-        return super().__getstate__() | {"_counters": {}}
+        kept = super().__getstate__()
+        return kept | {"_counters": {}, "_used": UsedSettings(), "_images": KeptImages()}
 
     def _counter(self, shot: Shot, settings: PhotonDetectionSettings) -> PhotonCounter | None:
         """What counts the photons of a shot; None where there is nothing to count."""
         frame = shot.frame
         if not settings.counts_on(shot.detector, shot.known) or not isinstance(frame, DenseFrame):
             return None
+        self._frames[shot.detector] = shot.known, frame.shape
         key = shot.detector, shot.known, settings, frame.shape, id(frame.mask)
         if key in self._counters:
             return self._counters[key][1]
         if settings.roi is not None and settings.roi.is_on(shot.detector):
             settings.roi.check_inside(frame.shape, "of the photons", shot.detector)
-        counter = counter_of(settings, shot.detector, shot.known, frame.mask)
+        try:
+            counter = counter_of(settings, shot.detector, shot.known, frame.mask, self._images)
+        except ValueError as error:
+            raise AnalysisError(f"counting photons on {shot.detector!r}: {error}") from error
         if frame.mask is None or not frame.mask.flags.writeable:
             if len(self._counters) > 8:
                 self._counters.clear()
             # with the mask, or another one could get its place in memory, and its id
             self._counters[key] = frame.mask, counter
         return counter
+
+    def _look(self, counter: PhotonCounter, shot: Shot) -> PhotonFrame | CrowdedFrame:
+        try:
+            return counter.count(shot.frame.dense())
+        except ValueError as error:
+            # who reads it wants to know which file does not fit
+            used = counter.found_with.settings
+            files = ", ".join(filter(None, (used.get("dark_file"), used.get("hot_pixel_file"))))
+            raise AnalysisError(
+                f"counting photons on {shot.detector!r}: {error}{f' (from {files})' * bool(files)}"
+            ) from error
+
+    def _tell(self, shot: Shot, share: float) -> None:
+        """Say once for each run that photons are too many to be counted."""
+        if (shot.run, shot.detector) not in self._told:
+            self._told.add((shot.run, shot.detector))
+            log.warning(
+                "run %s, shot %d: too many photons on %r to be counted, %.0f %% are expected to "
+                "overlap; such frames are thresholded instead, and counted in n_crowded (said once "
+                "a run). Attenuate, or raise max_overlap_share", shot.run, shot.number,
+                shot.detector, 100 * share,
+            )  # fmt: skip
 
     def _count(self, shot: Shot, frame: PhotonFrame, times: int) -> None:
         """Count the photons of a frame into the histograms; with -1, take them out."""
@@ -194,8 +250,8 @@ class PhotonDetection(Analysis):
         """
         run = run or next(reversed(self.table.runs), "")
         rows: list[Row] = [
-            {**position, "n_shots": self.table.n_shots(run, step)} | self.step_row(run, step)
-            for step, position in self.table.steps(run)
+            {**position, "n_shots": n_shots} | _of_detectors(columns)
+            for _, position, n_shots, columns in self.table.split(run)
         ]
         names = dict.fromkeys(name for row in rows for name in row)
         return {
@@ -223,6 +279,11 @@ class PhotonDetection(Analysis):
 
     def outputs(self, detectors: Mapping[str, DetectorSettings]) -> list[Output]:
         """Numbers of each shot and each step, and the photons themselves."""
+        if self.settings.detector is not None and self.settings.detector not in detectors:
+            log.warning(
+                "photons are to be counted on %r, which this run does not have; it has %s",
+                self.settings.detector, sorted(detectors),
+            )  # fmt: skip
         counted = [
             name for name, known in detectors.items() if self.settings.counts_on(name, known)
         ]
@@ -251,12 +312,7 @@ class PhotonDetection(Analysis):
 
     def step_row(self, run: str, step: int) -> Row:
         """Sums, mean and spread of one step on each detector."""
-        columns = self.table.values(run, step)
-        return {
-            f"{detector}_{key}": value
-            for detector in counted_detectors(columns)
-            for key, value in of_step(columns, detector).items()
-        }
+        return _of_detectors(self.table.values(run, step))
 
     def groups(self, run: str | None = None) -> list[DataGroup]:
         """For each detector: photons a shot against the motor, photons of each shot, energies."""
@@ -266,6 +322,9 @@ class PhotonDetection(Analysis):
         for detector in counted_detectors(rows):
             x, others = step_axis(self.table.steps(run))
             column = {key: steps[f"{detector}_{key}"] for key in OF_STEP}
+            # a run in which every frame is crowded has no column of photons
+            none = np.full(len(rows["shot"]), np.nan)
+            of_shots = {key: rows.get(f"{detector}_{key}", none) for key in OF_SHOT}
             found += [
                 DataGroup(
                     path=f"photons_of_steps/{detector}",
@@ -284,37 +343,51 @@ class PhotonDetection(Analysis):
                 DataGroup(
                     path=f"photons_of_shots/{detector}",
                     title=f"Photons of each shot on {detector}",
-                    signal=Quantity("n_photons", rows[f"{detector}_n_photons"], "", "photons"),
+                    signal=Quantity("n_photons", of_shots["n_photons"], "", "photons"),
                     axes=(Quantity("shot", rows["shot"]),),
                     columns=tuple(
-                        Quantity(key, rows[f"{detector}_{key}"])
-                        for key in OF_SHOT
-                        if key != "n_photons" and f"{detector}_{key}" in rows
+                        Quantity(key, of_shots[key]) for key in OF_SHOT if key != "n_photons"
                     ),
                 ),
-                self._energies(detector, run),
+                *self._energies(detector, run, x),
             ]
         return found
 
-    def _energies(self, detector: str, run: str) -> DataGroup:
-        bins, counts = self.settings.bins, self.histogram(detector, run)
-        of_steps = {
-            f"step_{step}": Quantity(f"step_{step}", found)
-            for (of_run, of_detector, step), found in sorted(self._histograms.items())
-            if (of_run, of_detector) == (run, detector)
-        }
-        return DataGroup(
-            path=f"energy_histogram/{detector}",
-            title=f"Energies of {counts.sum()} photons on {detector}",
-            signal=Quantity("n_photons", counts, "", "photons"),
-            axes=(Quantity("energy", bins.centres, "adu"),),
-            columns=tuple(of_steps.values()) if len(of_steps) > 1 else (),
-        )
+    def _energies(self, detector: str, run: str, x: Quantity) -> list[DataGroup]:
+        """The histogram of energies of a run, and where there are several steps, of each."""
+        counts = self.histogram(detector, run)
+        energy = Quantity("energy", self.settings.bins.centres, "adu")
+        found = [
+            DataGroup(
+                path=f"energy_histogram/{detector}",
+                title=f"Energies of {counts.sum()} photons on {detector}",
+                signal=Quantity("n_photons", counts, "", "photons"),
+                axes=(energy,),
+            )
+        ]
+        steps = [step for step, _ in self.table.steps(run)]
+        none = np.zeros(len(counts), np.int64)
+        of_steps = [self._histograms.get((run, detector, step), none) for step in steps]
+        if sum(map(np.any, of_steps)) > 1:
+            found.append(
+                DataGroup(
+                    path=f"energies_of_steps/{detector}",
+                    title=f"Energies of the photons of each step on {detector}",
+                    signal=Quantity("n_photons", np.array(of_steps), "", "photons"),
+                    axes=(x, energy),
+                )
+            )
+        return found
 
 
-def _try(settings: PhotonDetectionSettings) -> PhotonCounter:
-    """A counter with these settings: what is wrong with them and their files is said here."""
-    return counter_of(settings, "", DetectorSettings(dark_adu=0))
+def _of_detectors(columns: Mapping[str, Column]) -> Row:
+    """The values of one step on each detector that has shots in it."""
+    return {
+        f"{detector}_{key}": value
+        for detector in counted_detectors(columns)
+        if not np.isnan(columns[f"{detector}_is_crowded"]).all()
+        for key, value in of_step(columns, detector).items()
+    }
 
 
 def _merge(mine: dict[Any, NDArray[np.int64]], theirs: Mapping[Any, NDArray[np.int64]]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+import numpy as np
+from pydantic import ConfigDict, Field
 
-from femto_bluesky.files.arrays import read_image
+from femto_bluesky.files.arrays import KeptImages
 from femto_bluesky.model.detectors import DetectorSettings, PhotonFinding
 from femto_bluesky.model.photons import EnergyBins, PhotonCounter
 from femto_bluesky.model.rois import Roi
@@ -17,6 +18,8 @@ from femto_bluesky.stream.analysis import AnalysisSettings
 
 class PhotonDetectionSettings(AnalysisSettings):
     """What a photon is. None stands for what the table of detectors says."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     dark_adu: float | None = Field(default=None, ge=0, description="dark level")
     dark_file: Path | None = Field(
@@ -31,7 +34,7 @@ class PhotonDetectionSettings(AnalysisSettings):
     overlap_adu: float | None = Field(
         default=None, ge=0, description="a 3x3 sum above this is flagged as two photons or more"
     )
-    photon_adu: float | None = Field(default=None, gt=0, description="the 3x3 sum of one photon")
+    photon_adu: float | None = Field(default=None, ge=1e-3, description="the 3x3 sum of one photon")
     view_min_adu: float | None = Field(
         default=None, ge=0, description="photons above this stand in the clean frame"
     )
@@ -54,7 +57,9 @@ class PhotonDetectionSettings(AnalysisSettings):
     roi: Roi | None = Field(
         default=None, description="look for photons here only; None: on the whole sensor"
     )
-    histogram_bin_adu: float = Field(default=10.0, gt=0, description="width of a bin of energies")
+    histogram_bin_adu: float = Field(
+        default=10.0, ge=1e-3, description="width of a bin of energies"
+    )
     histogram_n_bins: int = Field(
         default=500, gt=0, le=100_000, description="bins of energies; the last takes all above"
     )
@@ -85,31 +90,42 @@ def counter_of(
     detector: str,
     known: DetectorSettings,
     mask: Mask | None = None,
+    images: KeptImages | None = None,
 ) -> PhotonCounter:
     """What finds the photons of a detector's frames; `mask` is the detector's own.
 
-    Raises `ValueError` where no dark level is known, or a file cannot be read or does not fit.
+    `images` are those that have been read already. Raises `ValueError` where no dark level is
+    known, or a file cannot be read or does not fit.
     """
+    images = images or KeptImages()
     given = {name: getattr(settings, name) for name in PhotonFinding.model_fields}
     numbers = {name: value for name, value in given.items() if value is not None}
     finding = PhotonFinding(**dict(known.photons or PhotonFinding()) | numbers)
     dark: Any = known.dark_adu if settings.dark_adu is None else settings.dark_adu
     if settings.dark_file is not None:
-        dark = read_image(settings.dark_file, "dark image")
+        dark = images.read(settings.dark_file, "dark image", np.float32)
     if dark is None:
         raise ValueError(
             f"photons are to be counted on {detector!r}, for which the table of detectors has no "
             "dark level; give dark_adu or dark_file"
         )
     if settings.hot_pixel_file is not None:
-        hot = read_image(settings.hot_pixel_file, "mask of hot pixels") != 0
+        hot = images.read(settings.hot_pixel_file, "mask of hot pixels", np.bool_)
+        if hot.all():
+            raise ValueError(
+                f"{settings.hot_pixel_file}: all pixels are hot, expected a mask that is 0 where a "
+                "pixel can be used; is it a mask?"
+            )
         if mask is not None and mask.shape != hot.shape:
             raise ValueError(
                 f"{settings.hot_pixel_file}: the mask of hot pixels has the shape {hot.shape}, the "
                 f"frames of {detector!r} have {mask.shape}; learn one for this readout region"
             )
-        mask = hot if mask is None else hot | mask
-        mask.flags.writeable = False  # the same for every frame
+        if mask is None:
+            mask = hot
+        else:
+            is_fixed, mask = not mask.flags.writeable, hot | mask
+            mask.flags.writeable = not is_fixed  # one that is fixed is the same for every frame
     roi = settings.roi if settings.roi is not None and settings.roi.is_on(detector) else None
     record = finding.model_dump() | {
         "dark_adu": dark if settings.dark_file is None else None,

@@ -47,7 +47,7 @@ def inspect(
     for name, value in summary.rows():
         table.add_row(name, value)
     console.print(table)
-    console.print(summary.verdict(), highlight=False)
+    console.print(summary.verdict(), highlight=False, markup=False)
     console.print(f"wrote {picture}", highlight=False)
 
 

@@ -35,8 +35,13 @@ def photons(
     files: RawFiles,
     dataset: Dataset = None,
     detector: Annotated[
-        str, typer.Option(help="whose defaults hold, by the name it has in documents")
-    ] = "andor3_balor",
+        str | None,
+        typer.Option(
+            help="whose defaults hold, by the name it has in documents; else that of the "
+            "settings, else andor3_balor",
+            show_default=False,
+        ),
+    ] = None,
     settings: Annotated[
         Path | None, typer.Option(help="settings of PhotonDetection, JSON or YAML")
     ] = None,
@@ -167,9 +172,11 @@ def _tell(found: CountedFile) -> None:
     from femto_bluesky.files.photon_summary import share
 
     crowded = f", {found.n_crowded} frames too crowded" if found.n_crowded else ""
+    counted = found.n_frames - found.n_crowded
+    mean = f"{found.n_photons / counted:.1f} a frame" if counted else "no frame could be counted"
     Console(soft_wrap=True).print(
         f"{found.raw.name}: {found.n_frames} frames ({rate:.1f}/s), {found.n_photons} photons "
-        f"({found.n_photons / found.n_frames:.1f} a frame), overlaps {share(found.overlap_share)} "
+        f"({mean}), overlaps {share(found.overlap_share)} "
         f"(by chance: {share(found.expected_overlap_share)}), {found.n_hot} hot pixels{crowded}; "
         f"wrote {found.path}",
         highlight=False,

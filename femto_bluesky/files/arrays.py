@@ -6,9 +6,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from femto_bluesky.files.names import new_file
+
+
+class KeptImages:
+    """Images of files, each read once for as long as the file stays the same.
+
+    They cannot be written to, so that all who use one may share its memory.
+    """
+
+    def __init__(self) -> None:
+        self._images: dict[tuple[Path, int, int], NDArray[Any]] = {}
+
+    def read(self, path: Path, what: str, dtype: DTypeLike) -> NDArray[Any]:
+        """The image in a file as a dtype (for booleans: where it is not 0); see `read_image`."""
+        try:
+            stat = path.stat()
+        except OSError:
+            return read_image(path, what)  # which says what is wrong
+        key = path.absolute(), stat.st_mtime_ns, stat.st_size
+        if key not in self._images:
+            if len(self._images) > 3:
+                self._images.clear()
+            image = read_image(path, what)
+            kept = image != 0 if np.dtype(dtype).kind == "b" else image.astype(dtype)
+            kept.flags.writeable = False
+            self._images[key] = kept
+        return self._images[key]
 
 
 class ImageFileError(ValueError):

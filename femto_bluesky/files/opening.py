@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 
 from femto_bluesky.files.names import OutputError, check_free
+
+NEW_FILE_BYTES = 4 * 2**20
+"""What a new file takes at once, with its first chunks."""
+
+SPARE_BYTES = 4 * 2**20
+"""What HDF5 may write beside the data: its own tables, which grow."""
 
 # HDF5 File Format Specification 4.0, II.A: the superblock, version 3 with addresses of 8 bytes
 _SIGNATURE, _VERSION_WITH_SWMR, _END_ADDRESS = b"\x89HDF\r\n\x1a\n", b"\x03\x08", 28
@@ -47,12 +54,27 @@ def _open_growing(path: Path) -> h5py.File:
     return h5py.File(path, "r", swmr=True, libver="latest")
 
 
+def check_room(path: Path, n_bytes: int) -> None:
+    """Raise `OutputError` unless the disk of a file has room for so much more, and some to spare.
+
+    To be asked before HDF5 is: a file that it cannot write to the end ends the whole process when
+    it is closed (a segmentation fault; measured with h5py 3.16 on HDF5 2.0).
+    """
+    free = shutil.disk_usage(path.parent).free
+    if free < n_bytes + SPARE_BYTES:
+        raise OutputError(
+            f"{path}: the disk is full: {free / 1e6:.1f} MB are free, "
+            f"{(n_bytes + SPARE_BYTES) / 1e6:.1f} MB are needed; make room on it"
+        )
+
+
 def create_hdf5(path: Path, *, chunk_cache_bytes: int | None = None) -> h5py.File:
     """A new file, which may be written with SWMR; the cache is that of each dataset.
 
     Raises `OutputExistsError` where the name is taken, `OutputError` where nothing can be written.
     """
     check_free(path)
+    check_room(path, NEW_FILE_BYTES)
     try:
         return h5py.File(path, "x", libver="latest", rdcc_nbytes=chunk_cache_bytes)
     except FileExistsError:

@@ -29,7 +29,7 @@ import numpy as np
 from femto_bluesky.files import photon_header as header
 from femto_bluesky.files.growing import Column, as_text
 from femto_bluesky.files.names import OutputError
-from femto_bluesky.files.opening import create_hdf5
+from femto_bluesky.files.opening import check_room, create_hdf5
 from femto_bluesky.files.photon_header import PhotonFileError, PhotonFileInfo
 from femto_bluesky.files.stacks import file_uri
 from femto_bluesky.kernels.photons import PHOTON, Photons
@@ -183,6 +183,9 @@ class PhotonFile:
         """
         if not self._pending and not self._superseded:
             return
+        n_photons = sum(len(photons) for _, photons, _, _ in self._pending)
+        # each column grows by whole chunks
+        check_room(self.path, 64 * (n_photons + 65536))
         try:
             self._write_photons()
             self._write_frames()

@@ -52,6 +52,8 @@ class PhotonSummary:
 
     def doubts(self) -> list[str]:
         """What speaks against one hit being one photon; each says what to look at."""
+        if self.n_crowded and self.n_crowded == self.n_frames:
+            return [f"all {self.n_frames} frames are too crowded to be counted: attenuate"]
         if self.n_photons < _FEWEST:
             return [f"{self.n_photons} photons are too few to tell; count more frames"]
         found = []

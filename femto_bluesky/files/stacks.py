@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from femto_bluesky.files.names import check_free
-from femto_bluesky.files.opening import create_hdf5
+from femto_bluesky.files.opening import check_room, create_hdf5
 
 MIMETYPE = "application/x-hdf5"
 
@@ -98,6 +98,7 @@ class FrameStack:
                 f"{list(np.shape(frame))}"
             )
         index = len(self)
+        check_room(self.path, np.asarray(frame).nbytes)
         self._data.resize(index + 1, axis=0)
         self._data[index] = frame
         self._data.flush()

@@ -14,7 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from femto_bluesky.kernels.photons import _below, _candidates, _if_on_sensor, _less_dark
+from femto_bluesky.kernels.photon_loops import _candidates, _if_on_sensor, _less_dark
+from femto_bluesky.kernels.photons import _below
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -15,23 +15,21 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-PHOTON = np.dtype([("y", "<f8"), ("x", "<f8"), ("energy", "<f4"), ("flags", "u1")])
-"""One photon: row and column (pixel centres are whole numbers), energy in ADU, flags."""
+from femto_bluesky.kernels.photon_loops import (
+    CLOSE,
+    EDGE,
+    HOT,
+    MASKED,
+    OVERLAP,
+    PHOTON,
+    _find,
+    _flag_close,
+)
 
-OVERLAP = 1
-"""The energy is above that of one photon: two of them, or more, fell into one 3x3."""
-HOT = 2
-"""One pixel holds more of the energy than a photon would leave in it."""
-EDGE = 4
-"""The 3x3 reaches beyond the sensor or holds a masked pixel; part of the energy may be missing."""
-CLOSE = 8
-"""Another hit's 3x3 shares pixels with this one; both energies and positions are touched."""
-
-FREE, NEAR_MASKED, MASKED = 0, 1, 2
-"""Of a pixel, as the kernel is told it: none of its 3x3 is masked, some of them are, it is."""
+__all__ = ["CLOSE", "EDGE", "HOT", "OVERLAP", "PHOTON", "Box", "PhotonSearch", "Photons",
+           "find_photons"]  # fmt: skip
 
 Photons = NDArray[np.void]
 """A structured array of `PHOTON`."""
@@ -43,196 +41,6 @@ class Box(Protocol):
     @property
     def box(self) -> tuple[slice, slice]:
         """Rows and columns."""
-
-
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _less_dark(img: Any, dark: Any, level: float, mask: Any, y: int, x: int) -> float:
-    """A pixel less its dark level. NaN where it carries no data."""
-    if mask is not None and mask[y, x] == MASKED:
-        return np.nan
-    if dark is not None:
-        return np.float64(img[y, x]) - np.float64(dark[y, x])
-    return np.float64(img[y, x]) - level
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _if_on_sensor(img: Any, dark: Any, level: float, mask: Any, y: int, x: int) -> float:
-    """The same, also NaN beyond the sensor."""
-    if y < 0 or x < 0 or y >= img.shape[0] or x >= img.shape[1]:
-        return np.nan
-    return _less_dark(img, dark, level, mask, y, x)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _or_zero(value: float) -> float:
-    return 0.0 if np.isnan(value) else value
-
-
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _look(
-    img: Any, dark: Any, level: float, mask: Any, y: int, x: int, threshold: float,
-    energy_min: float, energy_max: float, hot_share: float, out: Any, places: Any, n: int,
-) -> int:  # fmt: skip
-    """Whether the pixel is the 3x3 maximum of a photon: if so, write it and count it."""
-    e = _less_dark(img, dark, level, mask, y, x)
-    if not (0 < e < np.inf and img[y, x] > threshold):
-        return n
-    if 0 < y < img.shape[0] - 1 and 0 < x < img.shape[1] - 1:
-        a = _less_dark(img, dark, level, mask, y - 1, x - 1)
-        b = _less_dark(img, dark, level, mask, y - 1, x)
-        c = _less_dark(img, dark, level, mask, y - 1, x + 1)
-        d = _less_dark(img, dark, level, mask, y, x - 1)
-        f = _less_dark(img, dark, level, mask, y, x + 1)
-        g = _less_dark(img, dark, level, mask, y + 1, x - 1)
-        h = _less_dark(img, dark, level, mask, y + 1, x)
-        i = _less_dark(img, dark, level, mask, y + 1, x + 1)
-    else:
-        a = _if_on_sensor(img, dark, level, mask, y - 1, x - 1)
-        b = _if_on_sensor(img, dark, level, mask, y - 1, x)
-        c = _if_on_sensor(img, dark, level, mask, y - 1, x + 1)
-        d = _if_on_sensor(img, dark, level, mask, y, x - 1)
-        f = _if_on_sensor(img, dark, level, mask, y, x + 1)
-        g = _if_on_sensor(img, dark, level, mask, y + 1, x - 1)
-        h = _if_on_sensor(img, dark, level, mask, y + 1, x)
-        i = _if_on_sensor(img, dark, level, mask, y + 1, x + 1)
-    # of equal pixels the first in reading order is the maximum; NaN is not above anything
-    if a >= e or b >= e or c >= e or d >= e or f > e or g > e or h > e or i > e:
-        return n
-    flags = 0
-    total = a + b + c + d + e + f + g + h + i
-    if np.isnan(total):
-        flags |= EDGE
-        a, b, c, d = _or_zero(a), _or_zero(b), _or_zero(c), _or_zero(d)
-        f, g, h, i = _or_zero(f), _or_zero(g), _or_zero(h), _or_zero(i)
-        total = a + b + c + d + e + f + g + h + i
-    if not total > energy_min:
-        return n
-    if total > energy_max:
-        flags |= OVERLAP
-    if e > hot_share * total:
-        flags |= HOT
-    photon = out[n]
-    photon["y"] = y + ((g + h + i) - (a + b + c)) / total
-    photon["x"] = x + ((c + f + i) - (a + d + g)) / total
-    photon["energy"] = total
-    photon["flags"] = flags
-    places[n] = y * (img.shape[1] + 4) + x
-    return n + 1
-
-
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _is_beaten(img: Any, y: int, x: int) -> bool:
-    """Whether a raw pixel inside the frame stands beside one that beats it; on the edge, False."""
-    if y < 1 or x < 1 or y > img.shape[0] - 2 or x > img.shape[1] - 2:
-        return False
-    e = img[y, x]
-    return bool(
-        img[y, x - 1] >= e
-        or img[y, x + 1] > e
-        or img[y - 1, x] >= e
-        or img[y + 1, x] > e
-        or img[y - 1, x - 1] >= e
-        or img[y - 1, x + 1] >= e
-        or img[y + 1, x - 1] > e
-        or img[y + 1, x + 1] > e
-    )
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _columns_above(
-    block: Any, first: int, threshold: Any, above: Any, eights: Any, columns: Any, n: int
-) -> int:
-    """Append the columns of a block of 128 pixels that are above a threshold."""
-    for i in range(128):
-        above[i] = block[i] > threshold
-    for w in range(16):
-        if eights[w] != 0:  # eight pixels looked at in one
-            for i in range(8):
-                columns[n] = first + 8 * w + i
-                n += int(above[8 * w + i])
-    return n
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _candidates(
-    img: Any, y: int, x0: int, x1: int, threshold: Any, above: Any, eights: Any, columns: Any
-) -> int:
-    """The columns of a row's pixels above a threshold; how many they are."""
-    row = img[max(y, 0)]
-    x0, x1 = max(x0, 0), min(x1, row.shape[0])
-    zero = row.dtype.type(0)
-    n = 0
-    b = x0
-    # it vectorises in this form only: a while loop, bounds that cannot be negative indices, and a
-    # literal length
-    while b + 128 <= x1:
-        largest = zero
-        for i in range(128):
-            largest = max(largest, row[b + i])
-        if largest > threshold:
-            n = _columns_above(row[b : b + 128], b, threshold, above, eights, columns, n)
-        b += 128
-    for x in range(b, x1):
-        columns[n] = x
-        n += int(row[x] > threshold)
-    return n
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _find(
-    img: Any, dark: Any, level: float, mask: Any, y0: int, y1: int, x0: int, x1: int,
-    least: Any, threshold: float, energy_min: float, energy_max: float,
-    hot_share: float, out: Any, places: Any,
-) -> tuple[int, int]:  # fmt: skip
-    """Find from row `y0` on until `out` might not hold another row; the count and the next row."""
-    columns = np.empty(img.shape[1] + 1, np.int64)
-    above = np.empty(128, np.uint8)
-    eights = above.view(np.uint64)
-    n = 0
-    for y in range(y0, y1):
-        if n + (x1 - x0) > out.shape[0]:
-            return n, y
-        for j in range(_candidates(img, y, x0, x1, least, above, eights, columns)):
-            x = columns[j]
-            # most candidates stand beside a larger pixel; raw numbers tell it cheaply
-            if dark is None and mask is None and _is_beaten(img, y, x):
-                continue
-            if dark is None and mask is not None and mask[y, x] == FREE and _is_beaten(img, y, x):
-                continue
-            n = _look(img, dark, level, mask, y, x, threshold, energy_min, energy_max,
-                      hot_share, out, places, n)  # fmt: skip
-    return n, y1
-
-
-@njit(cache=True, nogil=True)
-def _flag_close(photons: Any, places: Any, stride: int) -> None:
-    """Flag the hits whose hottest pixels are two apart or less.
-
-    Places are row * stride + column, rising; the stride is so large that rows do not touch.
-    """
-    n = len(places)
-    below = further = 0
-    for i in range(n):
-        place = places[i]
-        if i + 1 < n and places[i + 1] <= place + 2:
-            photons[i]["flags"] |= CLOSE
-            photons[i + 1]["flags"] |= CLOSE
-        below = _flag_row(photons, places, i, below, place + stride)
-        further = _flag_row(photons, places, i, further, place + 2 * stride)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _flag_row(photons: Any, places: Any, i: int, first: int, place: int) -> int:
-    """Flag hit `i` and those within two columns of a place in another row; where they begin."""
-    n = len(places)
-    while first < n and places[first] < place - 2:
-        first += 1
-    j = first
-    while j < n and places[j] <= place + 2:
-        photons[i]["flags"] |= CLOSE
-        photons[j]["flags"] |= CLOSE
-        j += 1
-    return first
 
 
 class PhotonSearch:
@@ -273,8 +81,7 @@ class PhotonSearch:
         self.energy_max, self.hot_share, self.roi = float(energy_max), float(hot_share), roi
         self.mask = None if mask is None else _masked_places(mask)
         is_level = np.ndim(dark) == 0
-        # a copy: levels that change later must not change what is found
-        self.dark = None if is_level else np.array(dark, np.float32, order="C")
+        self.dark = None if is_level else _fixed(dark)
         self.dark_level = float(dark) if is_level else 0.0
         lowest = self.dark_level if self.dark is None else float(np.fmin.reduce(self.dark, None))
         if not 0 <= lowest < np.inf:
@@ -293,19 +100,44 @@ class PhotonSearch:
         Frames are integers or floats; NaN is a pixel without data. uint16 is the fast path. Raises
         `ValueError` for a frame that is no such image, or does not fit the dark image, mask or ROI.
         """
+        return self.look(frame)[0]
+
+    def look(self, frame: NDArray[Any]) -> tuple[Photons, float]:
+        """As `find`; with it, the share of the pixels that are bright enough to be looked at.
+
+        A few of a hundred are where photons can still be told apart; a flooded frame has most.
+        """
         frame = self._checked(frame)
         chunks = list(self._chunks(frame))
         if len(chunks) == 1:
-            photons, places = chunks[0]
+            photons, places, _ = chunks[0]
         else:
-            photons = np.concatenate([chunk for chunk, _ in chunks])
-            places = np.concatenate([place for _, place in chunks])
+            photons = np.concatenate([chunk for chunk, _, _ in chunks])
+            places = np.concatenate([place for _, place, _ in chunks])
         _flag_close(photons, places, frame.shape[1] + 4)
         # room for the next frame, which will be much like this one
         self._room = len(photons) + len(photons) // 8
-        return photons
+        n_bright = sum(n for _, _, n in chunks)
+        return photons, n_bright / (frame.size if self.roi is None else frame[self.roi.box].size)
 
-    def _chunks(self, frame: NDArray[Any]) -> Iterator[tuple[Photons, NDArray[np.int64]]]:
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise `ValueError` where the dark image, mask or ROI do not fit frames of a shape."""
+        for name, image in (("dark image", self.dark), ("mask", self.mask)):
+            if image is not None and image.shape != shape:
+                raise ValueError(
+                    f"the {name} has the shape {image.shape}, the frame has {shape}; make "
+                    "one for this readout region"
+                )
+        if self.roi is not None:
+            rows, columns = self.roi.box
+            if rows.stop > shape[0] or columns.stop > shape[1]:
+                raise ValueError(
+                    f"the ROI (rows {rows.start}..{rows.stop}, columns {columns.start}.."
+                    f"{columns.stop}) reaches outside the frame of {shape[0]} rows and "
+                    f"{shape[1]} columns; move it inside"
+                )
+
+    def _chunks(self, frame: NDArray[Any]) -> Iterator[tuple[Photons, NDArray[np.int64], int]]:
         rows, columns = frame.shape if self.roi is None else self.roi.box
         y, y1 = (0, rows) if self.roi is None else (rows.start, rows.stop)
         x0, x1 = (0, columns) if self.roi is None else (columns.start, columns.stop)
@@ -313,11 +145,11 @@ class PhotonSearch:
         room = self._room + 2 * (x1 - x0)
         while True:
             photons, places = np.empty(room, PHOTON), np.empty(room, np.int64)
-            n, y = _find(
+            n, y, n_bright = _find(
                 frame, self.dark, self.dark_level, self.mask, y, y1, x0, x1, least, self.threshold,
                 self.energy_min, self.energy_max, self.hot_share, photons, places,
             )  # fmt: skip
-            yield photons[:n], places[:n]
+            yield photons[:n], places[:n], n_bright
             if y >= y1:
                 break
             room *= 2
@@ -328,20 +160,7 @@ class PhotonSearch:
                 f"found an array of the shape {frame.shape} and dtype {frame.dtype}, expected one "
                 "frame (rows, columns) of integers or floats"
             )
-        for name, image in (("dark image", self.dark), ("mask", self.mask)):
-            if image is not None and image.shape != frame.shape:
-                raise ValueError(
-                    f"the {name} has the shape {image.shape}, the frame has {frame.shape}; make "
-                    "one for this readout region"
-                )
-        if self.roi is not None:
-            rows, columns = self.roi.box
-            if rows.stop > frame.shape[0] or columns.stop > frame.shape[1]:
-                raise ValueError(
-                    f"the ROI (rows {rows.start}..{rows.stop}, columns {columns.start}.."
-                    f"{columns.stop}) reaches outside the frame of {frame.shape[0]} rows and "
-                    f"{frame.shape[1]} columns; move it inside"
-                )
+        self.check_shape(frame.shape)
         dtype = frame.dtype.newbyteorder("=")
         if dtype.kind == "f":
             dtype = np.dtype(np.float32 if dtype.itemsize <= 4 else np.float64)
@@ -374,6 +193,13 @@ def find_photons(
         dark, threshold, energy_min, energy_max, roi, mask=mask, hot_share=hot_share
     )
     return search.find(np.asarray(frame))
+
+
+def _fixed(dark: Any) -> NDArray[np.float32]:
+    """A dark image that nobody changes: a copy, unless it cannot be written to."""
+    if isinstance(dark, np.ndarray) and dark.dtype == np.float32 and not dark.flags.writeable:
+        return np.ascontiguousarray(dark)
+    return np.array(dark, np.float32, order="C")
 
 
 def _masked_places(mask: NDArray[Any]) -> NDArray[np.uint8]:

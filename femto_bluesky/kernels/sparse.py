@@ -31,9 +31,12 @@ def _nearest(
     n = 0
     for photon in photons:
         if photon["energy"] > energy_min:
-            # a position may lie half a pixel outside, its hottest pixel does not
-            y = min(max(np.int64(np.floor(photon["y"] + 0.5)), y0), y1 - 1)
-            x = min(max(np.int64(np.floor(photon["x"] + 0.5)), x0), x1 - 1)
+            y = int(np.floor(photon["y"] + 0.5))
+            x = int(np.floor(photon["x"] + 0.5))
+            # a position may lie next to the box, and its hottest pixel in it; no further off
+            if y < y0 - 1 or y > y1 or x < x0 - 1 or x > x1:
+                continue
+            y, x = min(max(y, y0), y1 - 1), min(max(x, x0), x1 - 1)
             if mask is not None and mask[y, x]:
                 continue
             rows[n], columns[n], energies[n] = y, x, photon["energy"]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class PhotonFinding(BaseModel):
@@ -19,7 +19,7 @@ class PhotonFinding(BaseModel):
     The defaults are those of a Balor at FemtoMAX, where the 3x3 sum of a photon is 1200 ADU.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     pixel_threshold_adu: float = Field(
         default=110, ge=0, description="raw value that the hottest pixel of a photon is above"
@@ -31,7 +31,9 @@ class PhotonFinding(BaseModel):
         default=1400, ge=0, description="a 3x3 sum above this is flagged as two photons or more"
     )
     photon_adu: float = Field(
-        default=1200, gt=0, description="the 3x3 sum of one photon, in which energies are counted"
+        default=1200,
+        ge=1e-3,
+        description="the 3x3 sum of one photon, in which energies are counted",
     )
     view_min_adu: float = Field(
         default=1100, ge=0, description="photons above this stand in the clean frame"
@@ -50,6 +52,15 @@ class PhotonFinding(BaseModel):
         description="a frame so full that more of its photons than this are expected to overlap "
         "is thresholded instead of counted",
     )
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        if self.overlap_adu < self.energy_min_adu:
+            raise ValueError(
+                f"overlap_adu is {self.overlap_adu:g}, expected at least energy_min_adu, "
+                f"{self.energy_min_adu:g}: change both"
+            )
+        return self
 
 
 class DetectorSettings(BaseModel):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from femto_bluesky.kernels.counts import count_alone
-from femto_bluesky.kernels.photons import FREE, MASKED
+from femto_bluesky.kernels.photon_loops import FREE, MASKED
 from femto_bluesky.model.shots import Mask
 
 CHANCE = 1e-3

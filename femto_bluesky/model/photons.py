@@ -16,8 +16,8 @@ from femto_bluesky.model.detectors import PhotonFinding
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.model.shots import Mask, ThresholdedFrame
 
-MAX_SATURATED_SHARE = 0.01
-"""A frame with more of its pixels at the top of their range is flooded, whatever was found."""
+MAX_BRIGHT_SHARE = 0.5
+"""A frame with more bright pixels is flooded, whatever was found: a plateau has one maximum."""
 
 TILE_PX = 64
 """Photons are taken to fall at random within tiles of so many pixels, not over the whole sensor."""
@@ -65,8 +65,9 @@ class EnergyBins:
 
     def count(self, photons: Photons) -> NDArray[np.int64]:
         """How many photons have an energy in each bin."""
-        bins = np.minimum((photons["energy"] / self.width_adu).astype(np.int64), self.n - 1)
-        return np.bincount(bins, minlength=self.n)
+        # held in range before they become integers: an energy may be beyond all of them
+        bins = np.clip(photons["energy"] / np.float64(self.width_adu), 0, self.n - 1)
+        return np.bincount(np.nan_to_num(bins).astype(np.int64), minlength=self.n)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,24 +164,25 @@ class PhotonCounter:
             dark, finding.pixel_threshold_adu, finding.energy_min_adu, finding.overlap_adu, roi,
             mask=mask, hot_share=finding.hot_share,
         )  # fmt: skip
+        self._without_data: dict[tuple[int, int], Mask | None] = {}
         self._cleaning: dict[tuple[tuple[int, ...], np.dtype[Any]], tuple[NDArray[Any], Any]] = {}
 
     def count(self, pixels: NDArray[Any]) -> PhotonFrame | CrowdedFrame:
         """Look at one frame (rows, columns). A crowded one keeps the memory of the pixels."""
-        hits = self.search.find(pixels)
+        hits, bright_share = self.search.look(pixels)
         is_hot = (hits["flags"] & HOT) != 0
         n_hot = int(np.count_nonzero(is_hot))
         photons = hits[~is_hot] if n_hot else hits
         rows, columns = pixels.shape
         share = expected_overlap_share(photons, (rows, columns), self.roi)
-        if self._is_flooded(pixels, photons):
+        if bright_share > MAX_BRIGHT_SHARE:
             share = 1.0
         if share > self.finding.max_overlap_share:
             return self._crowded(pixels, n_hot, share)
-        seen = sparse.pixels_of(
-            photons, (rows, columns), self.finding.view_min_adu, self.roi, self.mask
-        )
-        return PhotonFrame(photons, seen, (rows, columns), self.mask, n_hot, share, self.found_with)
+        shape = rows, columns
+        seen = sparse.pixels_of(photons, shape, self.finding.view_min_adu, self.roi, self.mask)
+        mask = self._mask_of(shape)
+        return PhotonFrame(photons, seen, shape, mask, n_hot, share, self.found_with)
 
     def count_by_energy(self, photons: Photons) -> int:
         """How many photons there are where the energy of each hit tells how many it is.
@@ -188,34 +190,25 @@ class PhotonCounter:
         At least one for each hit, else its energy in units of one photon's, rounded.
         """
         units = np.floor(photons["energy"] / self.finding.photon_adu + 0.5)
-        return int(np.maximum(units, 1).sum())
+        return int(np.clip(units, 1, 1e9).sum(dtype=np.float64))
 
     def warm(self, dtype: DTypeLike) -> None:
         """Compile (or load from the cache) what frames of this dtype need, before they come."""
-        box, total = Roi(x0=0, y0=0, x1=3, y1=1), np.zeros((1, 3), np.float64)
-        dark: Any = 0.0 if np.ndim(self.dark) == 0 else np.zeros((1, 3), np.float32)
+        box, total = Roi(x0=0, y0=0, x1=3, y1=1), np.zeros((1, 16), np.float64)
+        dark: Any = 0.0 if np.ndim(self.dark) == 0 else np.zeros((1, 16), np.float32)
         # two photons in one tile, which the first limit has counted and the second one not
         anything = {"energy_min_adu": 0, "pixel_threshold_adu": 0, "hot_share": 1}
         # what cannot be written to has compiled code of its own; so are masks that stay the same
-        fixed = np.zeros((1, 3), np.bool_)
+        fixed = np.zeros((1, 16), np.bool_)
         fixed.flags.writeable = False
         masks = None, fixed.copy(), fixed
-        pixels = np.array([[100, 0, 100]], dtype)
+        pixels = np.zeros((1, 16), dtype)
+        pixels[0, [0, 2]] = 100
         for limit, mask in itertools.product((1.0, 1e-9), masks):
             finding = self.finding.model_copy(update={**anything, "max_overlap_share": limit})
             frame = PhotonCounter(finding, dark, mask=mask).count(pixels)
             frame.add_to(total)
             frame.sum_and_count(box)
-
-    def _is_flooded(self, pixels: NDArray[Any], photons: Photons) -> bool:
-        """Whether the frame is saturated: a plateau of equal pixels has one maximum, no photons."""
-        if pixels.dtype.kind != "u" or not len(photons):
-            return False
-        largest = np.iinfo(pixels.dtype).max
-        if photons["energy"].max() < largest - np.max(self.dark):
-            return False  # so that hardly ever a frame is looked at again
-        inside = pixels if self.roi is None else pixels[self.roi.box]
-        return bool(np.count_nonzero(inside == largest) > MAX_SATURATED_SHARE * inside.size)
 
     def _crowded(self, pixels: NDArray[Any], n_hot: int, share: float) -> CrowdedFrame:
         rows, columns = pixels.shape
@@ -230,4 +223,16 @@ class PhotonCounter:
             # nothing is left of a pixel that is 0, whatever its dark level
             inside, pixels = pixels[self.roi.box], np.zeros_like(pixels)
             pixels[self.roi.box] = inside
-        return CrowdedFrame(pixels, dark, threshold, self.mask, n_hot, share, self.found_with)
+        mask = self._mask_of((rows, columns))
+        return CrowdedFrame(pixels, dark, threshold, mask, n_hot, share, self.found_with)
+
+    def _mask_of(self, shape: tuple[int, int]) -> Mask | None:
+        """The mask of the clean frames: outside the ROI nobody looked, which is not nothing."""
+        if self.roi is None:
+            return self.mask
+        if shape not in self._without_data:
+            mask = np.ones(shape, np.bool_)
+            mask[self.roi.box] = False if self.mask is None else self.mask[self.roi.box]
+            mask.flags.writeable = False  # the same for every frame
+            self._without_data[shape] = mask
+        return self._without_data[shape]

@@ -153,7 +153,12 @@ class ShotTable:
         return {name: statistics(values) for name, values in self.values(run, step).items()}
 
     def by_step(self, run: str) -> Iterator[tuple[Position, int, dict[str, Statistics]]]:
-        """Every step of a run in order: the motors' readings, the number of shots, and `step`.
+        """Every step of a run in order: the motors' readings, the number of shots, and `step`."""
+        for _, position, n_shots, columns in self.split(run):
+            yield position, n_shots, {name: statistics(found) for name, found in columns.items()}
+
+    def split(self, run: str) -> Iterator[tuple[int, Position, int, dict[str, Column]]]:
+        """Every step of a run in order: its number, the motors' readings, how many shots, `values`.
 
         The rows are sorted once, so that many steps cost little more than many shots.
         """
@@ -166,8 +171,33 @@ class ShotTable:
         steps, starts = np.unique(rows.steps[order], return_index=True)
         columns = sorted(rows.columns.items())
         for step, where in zip(steps, np.split(order, starts[1:]), strict=True):
-            found = {name: statistics(column[where]) for name, column in columns}
-            yield rows.positions[int(step)], len(where), found
+            found = {name: column[where] for name, column in columns}
+            yield int(step), rows.positions[int(step)], len(where), found
+
+    def holds(self, shot: Shot, column: str) -> bool:
+        """Whether the row of a shot has a value in a column."""
+        rows = self._runs.get(shot.run)
+        if rows is None or shot.number >= rows.end or column not in rows.columns:
+            return False
+        return not np.isnan(rows.columns[column][shot.number])
+
+    def drop_column(self, shot: Shot, prefix: str) -> None:
+        """Take the values of columns that begin so out of the row of a shot."""
+        for name, column in self._runs[shot.run].columns.items():
+            if name.startswith(prefix):
+                column[shot.number] = np.nan
+
+    def shared(self, other: ShotTable, end: str) -> tuple[str, int] | None:
+        """A run and shot that have a value here and there, in a column whose name ends so."""
+        for run, theirs in other._runs.items():
+            mine = self._runs.get(run)
+            for name in theirs.columns if mine is not None else ():
+                if mine is not None and name.endswith(end) and name in mine.columns:
+                    n = min(mine.end, theirs.end)
+                    there = ~np.isnan(mine.columns[name][:n]) & ~np.isnan(theirs.columns[name][:n])
+                    if there.any():
+                        return run, int(np.flatnonzero(there)[0])
+        return None
 
     def n_shots(self, run: str, step: int) -> int:
         """How many shots a step has."""

@@ -70,7 +70,7 @@ def count_photons(
     path: Path | str,
     *,
     settings: PhotonDetectionSettings | None = None,
-    detector: str = "andor3_balor",
+    detector: str | None = None,
     dataset: str | None = None,
     out: Path | str | None = None,
     processes: int = 1,
@@ -91,7 +91,9 @@ def count_photons(
     """
     path = Path(path)
     settings = settings or PhotonDetectionSettings()
-    detector = settings.detector or detector
+    detector = detector or settings.detector or "andor3_balor"
+    # that photons are counted, and on which detector, is said by asking for it
+    settings = settings.model_copy(update={"counting": True, "detector": detector})
     name, stat = dataset_of(path, dataset), path.stat()
     # a file of the same name that was written since is another one
     state = stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size

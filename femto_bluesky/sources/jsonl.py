@@ -1,5 +1,7 @@
 """Runs as JSON lines: one ``["name", {document}]`` a line, as suitcase.jsonl writes them.
 
+Read is also what bluesky's own `JSONLinesWriter` writes, ``{"name": ..., "doc": {document}}``.
+
 Images are not written as text: they go into an HDF5 file beside the JSON lines.
 """
 
@@ -150,7 +152,11 @@ def _parse(line: bytes) -> Document:
     match value:
         case [str(name), dict(document)] if name in NAMES:
             return name, document
-    raise JsonLinesError('it is not a document; expected ["name", {...}]')
+        case {"name": str(name), "doc": dict(document)} if name in NAMES:
+            return name, document
+    raise JsonLinesError(
+        'it is not a document; expected ["name", {...}] or {"name": ..., "doc": {...}}'
+    )
 
 
 def _found(name: str, document: dict[str, Any], path: Path) -> dict[str, Any]:

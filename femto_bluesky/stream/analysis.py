@@ -17,7 +17,9 @@ from femto_bluesky.model.detectors import DetectorSettings
 from femto_bluesky.model.outputs import Output
 from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.shots import Shot
-from femto_bluesky.stream.shell import Reading, Shell
+from femto_bluesky.stream.shell import AnalysisError, Reading, Shell
+
+__all__ = ["Analysis", "AnalysisError", "AnalysisSettings", "Pipeline", "Row"]
 
 Row = dict[str, Any]
 
@@ -68,8 +70,10 @@ class Analysis(ABC):
         """What was found so far."""
 
     def fresh(self) -> Self:
-        """A new analysis with the same settings that has seen nothing."""
-        return type(self)(**dict(self.settings))
+        """A new analysis with the same settings, read in the same way, that has seen nothing."""
+        new = type(self)(**dict(self.settings))
+        new._reading = self._reading
+        return new
 
     # what it gives out
 

@@ -153,6 +153,10 @@ class DerivedRun:
         end = first_seq_num + len(rows)
         self._n_events[stream] = max(self._n_events.get(stream, 1), end)
 
+    def has_photons(self, detector: str) -> bool:
+        """Whether it was declared that photons of a detector are kept."""
+        return any(output.column and output.detector == detector for output in self._outputs)
+
     def photons(self, detector: str, file: PhotonFile, first: int, stop: int) -> int:
         """Say that rows `first` to `stop` of a photon file were written; the first one's number.
 

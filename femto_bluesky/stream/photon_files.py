@@ -56,21 +56,25 @@ class PhotonFiles:
         self._derived = derived
         self._directory = directory
         self._is_wanted = is_wanted
-        self._open: dict[tuple[str, str], _Open] = {}
+        self._without_file: set[str] = set()
+        self._open: dict[tuple[str, ...], _Open] = {}
         self._first_of_shot: dict[str, dict[int, int]] = {}
         self._step: dict[str, _Step] = {}
 
     def take(self, shot: Shot, burst: Burst, index: int) -> None:
         """Take a shot as the analysis has handed it on; `index` is its place in the burst."""
         frame = shot.frame
-        if isinstance(frame, PhotonFrame | CrowdedFrame) and self._is_on:
+        if not isinstance(frame, PhotonFrame | CrowdedFrame) or not self._is_on:
+            return
+        # counting may have been switched on in the middle of an event: from the next one on
+        if self._derived.has_photons(shot.detector) and shot.detector not in self._without_file:
             with self._guarded():
                 self._append(shot, frame, burst, index)
 
     def retract(self, shot: Shot) -> None:
         """Let the photons of a shot count no more, for it is taken again."""
         with self._guarded():
-            for (detector, _), held in self._open.items():
+            for (detector, *_), held in self._open.items():
                 if detector == shot.detector and held.file.holds(shot.number):
                     held.file.retract(shot.number)
 
@@ -80,11 +84,13 @@ class PhotonFiles:
         `is_retake`: the event replaces another one. `is_whole`: it is the whole step.
         """
         self._first_of_shot.clear()
-        for (detector, _), held in self._open.items():
-            if not held.shots or not self._is_on:
+        for (detector, *_), held in self._open.items():
+            if not self._is_on:
                 continue
             with self._guarded():
-                held.file.flush()
+                held.file.flush()  # also what was taken back and is taken again into another file
+                if not held.shots:
+                    continue
                 stop = held.file.n_photons
                 row = self._derived.photons(detector, held.file, held.n_told, stop)
                 self._first_of_shot[detector] = {
@@ -138,7 +144,9 @@ class PhotonFiles:
         self, shot: Shot, frame: PhotonFrame | CrowdedFrame, burst: Burst, index: int
     ) -> None:
         raw = None if burst.source is None else burst.source.file
-        held = self._open.get((shot.detector, str(raw)))
+        # a file tells of one region: where photons are looked for elsewhere, another one begins
+        key = shot.detector, str(raw), str(frame.found_with.roi)
+        held = self._open.get(key)
         row = FrameRow(
             frame=shot.number if raw is None else burst.start + index,
             shot=shot.number,
@@ -154,6 +162,7 @@ class PhotonFiles:
             held = self._begin(shot, frame, row, raw)
             if held is None:
                 return
+            self._open[key] = held
         if held.found_with is not frame.found_with:
             held.file.change_settings(frame.found_with.settings)
             held.found_with = frame.found_with
@@ -172,7 +181,7 @@ class PhotonFiles:
                 "the photons of %r are not written: its frames are in no file beside which they "
                 "could stand; give a directory, as in LiveAnalysis(directory=...)", shot.detector,
             )  # fmt: skip
-            self._is_wanted = False
+            self._without_file.add(shot.detector)
             return None
         found = frame.found_with
         start = self._derived.start
@@ -189,6 +198,4 @@ class PhotonFiles:
         )
         stem = f"scan_{start.get('scan_id', '')}_{shot.detector}"
         path = xye.path_for(raw[0] if raw is not None else None, self._directory, stem)
-        held = _Open(PhotonFile(path, info, row), found)
-        self._open[shot.detector, str(raw)] = held
-        return held
+        return _Open(PhotonFile(path, info, row), found)

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+class AnalysisError(ValueError):
+    """Frames and settings that do not go together; the message says what to do about it."""
+
+
 @dataclass(slots=True)
 class _Run:
     """What is known of a run that is being analysed."""
@@ -216,7 +220,7 @@ class Shell:
     def _fail(self, uid: str | None, failure: Exception) -> None:
         self.failures.append(failure)
         # what the package says of the input says it all; of other errors the place is needed
-        is_told = isinstance(failure, (FrameError, RoiError))
+        is_told = isinstance(failure, (AnalysisError, FrameError, RoiError))
         log.error(
             "run %s is not analysed further: %s",
             uid,

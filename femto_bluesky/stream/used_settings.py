@@ -1,4 +1,4 @@
-"""Which settings were used for which shots, so that a shot can be taken back as it was seen."""
+"""With what each shot was seen, so that it can be taken back just so."""
 
 from __future__ import annotations
 
@@ -8,25 +8,31 @@ from femto_bluesky.model.shots import Shot
 
 S = TypeVar("S")
 
+KEPT_SHOTS = 10_000
+"""Of each detector in a run. Plans are rewound by some events, not by hours."""
+
 
 class UsedSettings(Generic[S]):
-    """The settings of the shots of each run, from a shot number on."""
+    """What was used for the newest shots of each run, shot by shot.
+
+    Not from a shot on: where two shots are taken back and taken again, and settings change in
+    between, the second one is still to be taken back as it was when the first one is there again.
+    """
 
     def __init__(self) -> None:
-        self._of_run: dict[str, list[tuple[int, S]]] = {}
+        self._of: dict[tuple[str, str], dict[int, S]] = {}
 
     def note(self, shot: Shot, settings: S) -> None:
         """Note what a shot is seen with."""
-        used = self._of_run.setdefault(shot.run, [])
-        if not used or used[-1][1] is not settings or shot.number < used[-1][0]:
-            used.append((shot.number, settings))
+        used = self._of.setdefault((shot.run, shot.detector), {})
+        used[shot.number] = settings
+        if len(used) > KEPT_SHOTS:
+            del used[next(iter(used))]
 
-    def of(self, shot: Shot, otherwise: S) -> S:
-        """What a shot was seen with."""
-        used = self._of_run.get(shot.run, [])
-        before = [settings for number, settings in used if number <= shot.number]
-        return before[-1] if before else otherwise
+    def of(self, shot: Shot) -> S | None:
+        """What a shot was seen with; None where that is not known (any more)."""
+        return self._of.get((shot.run, shot.detector), {}).get(shot.number)
 
     def clear(self) -> None:
         """Forget all."""
-        self._of_run.clear()
+        self._of.clear()

@@ -16,6 +16,7 @@ from femto_bluesky.model.photons import CrowdedFrame, PhotonFrame
 from femto_bluesky.model.rois import Roi, RoiError
 from femto_bluesky.model.shots import DenseFrame, Shot
 from femto_bluesky.simulation.photons import BalorFrames, BalorSettings
+from femto_bluesky.stream.analysis import AnalysisError
 
 BALOR = "andor3_balor1"
 SHAPE = (300, 400)
@@ -101,8 +102,12 @@ def test_the_histogram_of_energies_in_all_and_of_each_step():
     group = next(g for g in detection.groups() if g.path == f"energy_histogram/{BALOR}")
     np.testing.assert_array_equal(group.signal.values, sum(of_frames))
     assert group.axes[0].values.tolist() == [50 + 100 * i for i in range(12)]
-    np.testing.assert_array_equal(group.columns[1].values, of_frames[2] + of_frames[3])
-    assert [column.name for column in group.columns] == ["step_0", "step_1"]
+    steps = next(g for g in detection.groups() if g.path == f"energies_of_steps/{BALOR}")
+    steps.check()
+    np.testing.assert_array_equal(
+        steps.signal.values, [of_frames[0] + of_frames[1], of_frames[2] + of_frames[3]]
+    )
+    assert steps.axes[0].values.tolist() == [0, 0.5]
     assert detection.offsets(BALOR).sum() > 300
 
 
@@ -124,6 +129,32 @@ def test_a_frame_with_too_many_photons_is_thresholded_and_counted_as_such():
     assert isinstance(lenient.frame, PhotonFrame)
 
 
+def test_a_run_in_which_nothing_can_be_counted(caplog):
+    crowd = BalorFrames(BalorSettings(shape=SHAPE, n_photons=4000, n_hot_pixels=0))
+    detection = PhotonDetection()
+    seen(detection, [crowd(index, 0.0) for index in range(4)])
+    assert caplog.text.count("too many photons on 'andor3_balor1' to be counted, ") == 1
+    assert detection.result()[f"{BALOR}_n_crowded"].tolist() == [2, 2]
+    assert np.isnan(detection.result()[f"{BALOR}_n_photons"]).all()
+    steps, shots, energies = detection.groups()
+    for group in (steps, shots, energies):
+        group.check()
+    assert np.isnan(steps.signal.values).all()
+    assert np.isnan(shots.signal.values).all()
+    assert energies.signal.values.sum() == 0
+
+
+def test_a_detector_that_is_not_there_is_told(caplog):
+    known = {BALOR: settings_of(BALOR)}
+    assert PhotonDetection(detector="andor3_zyla12").outputs(known) == []
+    assert "counted on 'andor3_zyla12', which this run does not have" in caplog.text
+
+
+def test_thresholds_in_disorder():
+    with pytest.raises(ValueError, match=r"overlap_adu is 1400, expected at least energy_min_adu"):
+        PhotonDetection(energy_min_adu=2000)
+
+
 def test_a_crowded_and_a_counted_frame_are_added_up():
     crowd = BalorFrames(BalorSettings(shape=SHAPE, n_photons=4000))(0, 0.0)
     detection, total = PhotonDetection(), Accumulation()
@@ -140,6 +171,13 @@ def test_a_region_is_where_photons_are_looked_for():
     image = handed.frame.dense()
     inside = image[roi.box].sum()
     assert image.sum() == inside > 0
+    # outside it nobody looked: such pixels carry no data, they do not hold 0
+    assert handed.frame.mask.sum() == 300 * 400 - 100 * 100
+    assert not handed.frame.mask[roi.box].any()
+    half = Roi(x0=150, y0=50, x1=250, y1=150)
+    assert handed.frame.sum_and_count(half) == (image[half.box].sum(), 50 * 100)
+    crowded = PhotonDetection(roi=roi, max_overlap_share=1e-6).update(shot(pixels)).frame
+    np.testing.assert_array_equal(crowded.mask, handed.frame.mask)
     other = PhotonDetection(roi=roi.model_copy(update={"detector": "andor3_balor2"}))
     np.testing.assert_array_equal(other.update(shot(pixels)).frame.photons, accepted(pixels))
     with pytest.raises(RoiError, match="reaches outside the frames of 'andor3_balor1'"):
@@ -175,8 +213,10 @@ def test_a_dark_image_from_a_file(tmp_path):
     assert handed.frame.found_with.settings["dark_file"] == str(tmp_path / "dark.npy")
     np.save(tmp_path / "dark.npy", frames.dark[:5])
     wrong = PhotonDetection(dark_file=tmp_path / "dark.npy")
-    with pytest.raises(ValueError, match=r"dark image has the shape \(5, 400\)"):
+    with pytest.raises(AnalysisError, match=r"dark image has the shape \(5, 400\)") as error:
         wrong.update(shot(pixels))
+    assert "counting photons on 'andor3_balor1'" in str(error.value)
+    assert f"(from {tmp_path / 'dark.npy'})" in str(error.value)
 
 
 def test_files_that_cannot_be_read_are_said_when_it_is_made(tmp_path):
@@ -239,6 +279,9 @@ def test_a_shot_is_taken_back_with_the_settings_that_it_was_counted_with():
 
 def test_the_bins_cannot_be_changed_on_the_way():
     detection = PhotonDetection()
+    detection.configure({"histogram_bin_adu": 20.0})  # nothing is counted into them yet
+    detection.configure({"histogram_bin_adu": 10.0})
+    detection.update(shot(FRAMES(0, 0.0)))
     with pytest.raises(ValueError, match="bins of the histogram cannot be changed"):
         detection.configure({"histogram_bin_adu": 20.0})
     assert detection.settings.histogram_bin_adu == 10
@@ -285,6 +328,109 @@ def test_pictures_and_columns_are_declared(tmp_path):
     assert [o.name for o in alone if o.hinted] == [f"{BALOR}_n_photons_mean"]
 
 
+def test_two_shots_taken_again_with_other_settings_between():
+    """Each is taken back as it was seen, though the first is there again with other settings."""
+    detection = PhotonDetection()
+    both = [shot(FRAMES(index, 0.0), index) for index in range(2)]
+    for one in both:
+        detection.update(one)
+    detection.configure({"energy_min_adu": 1210})
+    for one in both:
+        detection.retract(one)
+        detection.update(one)
+    n = sum(len(accepted(FRAMES(index, 0.0), energy_min=1210)) for index in range(2))
+    assert detection.histogram(BALOR).sum() == n
+    assert detection.result()[f"{BALOR}_n_photons"].tolist() == [n]
+
+
+def test_a_run_that_is_seen_twice_is_counted_once():
+    detection, one = PhotonDetection(), shot(FRAMES(0, 0.0))
+    detection.update(one)
+    before = detection.histogram(BALOR).copy()
+    detection.update(one)
+    np.testing.assert_array_equal(detection.histogram(BALOR), before)
+    detection.configure({"energy_min_adu": 1210})
+    detection.update(one)
+    n = len(accepted(FRAMES(0, 0.0), energy_min=1210))
+    assert (
+        detection.histogram(BALOR).sum() == n == detection.step_row("run", 0)[f"{BALOR}_n_photons"]
+    )
+
+
+def test_parts_that_overlap_are_not_merged():
+    one, other = PhotonDetection(), PhotonDetection()
+    one.update(shot(FRAMES(0, 0.0), 3))
+    other.update(shot(FRAMES(0, 0.0), 3))
+    with pytest.raises(ValueError, match="shot 3 of run run is in both parts"):
+        one.merge(other)
+    other.clear()
+    other.update(shot(FRAMES(0, 0.0), 3, detector="andor3_balor2"))
+    one.merge(other)
+    assert len(one.shot_row("run", 3)) == 14
+
+
+@pytest.mark.parametrize("level", [65535, 4095, 2000])
+@pytest.mark.parametrize("roi", [None, Roi(x0=100, y0=100, x1=200, y1=200)])
+def test_a_flooded_frame_is_crowded_also_in_a_region(level, roi):
+    flooded = np.full(SHAPE, level, np.uint16)
+    assert isinstance(PhotonDetection(roi=roi).update(shot(flooded)).frame, CrowdedFrame)
+
+
+def test_a_file_that_is_replaced_is_read_when_configured_and_not_before(tmp_path):
+    path = tmp_path / "dark.npy"
+    np.save(path, np.full(SHAPE, 100.0))
+    detection, one = PhotonDetection(dark_file=path), shot(FRAMES(0, 0.0))
+    first = detection.update(one).frame.photons
+    path.unlink()
+    np.save(path, np.full(SHAPE, 90.0, np.float32))
+    detection.configure({"view_min_adu": 1000})
+    np.testing.assert_array_equal(detection.retract(one).frame.photons, first)
+    assert not detection.histogram(BALOR).any()
+    second = detection.update(one).frame.photons
+    assert second["energy"].mean() > first["energy"].mean() + 80
+
+
+def test_settings_that_do_not_fit_the_frames_change_nothing(tmp_path):
+    live = LiveAnalysis(photon_files=False)
+    live.update(shot(FRAMES(0, 0.0)))
+    np.save(tmp_path / "dark.npy", np.zeros((5, 5)))
+    before = live.settings_record()
+    for changes, words in (
+        ({"roi": Roi(x0=0, y0=0, x1=401, y1=10)}, "reaches outside the frame of 300 rows"),
+        ({"dark_file": tmp_path / "dark.npy"}, r"dark image has the shape \(5, 5\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            live.configure({"photons": changes, "accumulate": False})
+    assert live.settings_record() == before
+    assert isinstance(live.update(shot(FRAMES(1, 0.0), 1)).frame, PhotonFrame)
+
+
+def test_of_the_settings_of_photons_only_what_is_named_is_changed():
+    live = LiveAnalysis(photons={"dark_adu": 99, "histogram_n_bins": 40}, photon_files=False)
+    live.update(shot(FRAMES(0, 0.0)))
+    live.configure({"photons": {"energy_min_adu": 700}})
+    settings = live.photons.settings
+    assert (settings.dark_adu, settings.histogram_n_bins, settings.energy_min_adu) == (99, 40, 700)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_energies_beyond_all_bounds_stop_nothing(dtype):
+    pixels = FRAMES(0, 0.0).astype(dtype)
+    pixels[50, 50] = 3e38
+    detection = PhotonDetection(hot_share=1)
+    detection.update(shot(pixels))
+    assert detection.histogram(BALOR)[-1] == 1
+    for wrong in ({"photon_adu": 1e-300}, {"histogram_bin_adu": np.inf}):
+        with pytest.raises(ValueError, match=r"greater than or equal|finite"):
+            PhotonDetection(**wrong)
+
+
+def test_many_steps_do_not_take_long_and_a_fresh_one_reads_alike(tmp_path):
+    live = LiveAnalysis(photon_files=False).fresh()
+    assert live._reading.photon_files is False
+    assert PhotonDetection().read_as(directory=tmp_path).fresh()._reading.directory == tmp_path
+
+
 MEMORY = """
 import resource
 import numpy as np
@@ -292,6 +438,7 @@ from femto_bluesky.callbacks import PhotonDetection
 from femto_bluesky.model.detectors import settings_of
 from femto_bluesky.model.shots import DenseFrame, Shot
 from femto_bluesky.simulation.photons import BalorFrames, BalorSettings
+from femto_bluesky.stream.analysis import AnalysisError
 
 frames = BalorFrames(BalorSettings(n_photons=1000))
 pixels = [frames(index, 0.0) for index in range(2)]

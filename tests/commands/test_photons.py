@@ -128,7 +128,7 @@ def test_bad_files_are_named_and_the_others_go_on(tmp_path: Path) -> None:
         (["--hot-pixels", "nowhere.npy"], "nowhere.npy: no such file"),
         (["--settings", "nowhere.json"], "nowhere.json"),
         (["--detector", "my_camera"], "'my_camera', for which the table of detectors has no dark"),
-        (["--energy-min", "2000"], "energy_max is 1400.0, expected at least energy_min, 2000.0"),
+        (["--energy-min", "2000"], "overlap_adu is 1400, expected at least energy_min_adu, 2000"),
     ],
 )
 def test_bad_options_are_named(tmp_path: Path, arguments: list[str], expected: str) -> None:

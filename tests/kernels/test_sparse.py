@@ -24,8 +24,10 @@ def naive(found: Any, shape: Any, energy_min: float, roi: Any = None, mask: Any 
     image = np.zeros(shape)
     roi = roi or Roi(x0=0, y0=0, x1=shape[1], y1=shape[0])
     for y, x, energy, _ in found.tolist():
-        row = np.clip(np.floor(y + 0.5), roi.y0, roi.y1 - 1).astype(int)
-        column = np.clip(np.floor(x + 0.5), roi.x0, roi.x1 - 1).astype(int)
+        place = np.floor([y + 0.5, x + 0.5])
+        row, column = np.clip(place, (roi.y0, roi.x0), (roi.y1 - 1, roi.x1 - 1)).astype(int)
+        if np.abs(place - (row, column)).max() > 1:
+            continue  # its hottest pixel is not in the box either
         if energy > energy_min and not (mask is not None and mask[row, column]):
             image[row, column] += energy
     return image

@@ -332,7 +332,7 @@ def test_what_is_no_raw_file_is_named(tmp_path):
 
 def test_settings_that_do_not_fit_are_named_before_anything_is_written(tmp_path):
     raw = write(tmp_path / "a.h5", frames(1))
-    np.save(tmp_path / "image.npy", np.ones((5, 5)))
+    np.save(tmp_path / "image.npy", np.eye(5))
     for field, what in (("dark_file", "dark image"), ("hot_pixel_file", "mask")):
         settings = PhotonDetectionSettings(**{field: tmp_path / "image.npy"})
         with pytest.raises(ValueError, match=rf"the {what} has the shape \(5, 5\), the frames of"):

@@ -231,3 +231,11 @@ def test_damage_that_no_run_tells_of_is_raised(tmp_path: Path) -> None:
             list(broken(text, tmp_path / "a.jsonl"))
     with pytest.raises(FileNotFoundError, match="there is no file"):
         jsonl.read(tmp_path / "none.jsonl")
+
+
+def test_the_lines_of_blueskys_own_writer_are_read(tmp_path: Path) -> None:
+    docs = list(run())
+    path = tmp_path / "run.jsonl"
+    pairs = [{"name": name, "doc": jsonl.strict(doc)} for name, doc in docs]
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    assert [name for name, _ in jsonl.read(path)] == [name for name, _ in docs]

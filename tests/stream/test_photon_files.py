@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ from bluesky import plans as bp
 from femto_bluesky import replay
 from femto_bluesky.callbacks import LiveAnalysis, PhotonDetection
 from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
-from femto_bluesky.files import xye
+from femto_bluesky.files import opening, xye
 from femto_bluesky.kernels.photons import HOT, find_photons
+from femto_bluesky.model.rois import Roi
 from femto_bluesky.simulation.photons import BalorFrames, BalorSettings
 from femto_bluesky.stream.frames import path_of_uri
 from femto_bluesky.testing.documents import Recorder
@@ -258,6 +261,64 @@ def test_a_file_that_cannot_be_written_stops_nothing_but_itself(tmp_path, caplog
     assert stop["reason"].startswith("photons were not written: ")
     assert caplog.text.count("photons are not written any more in this run") == 1
     assert len(detection.failures) == 1
+
+
+def test_a_detector_without_a_file_does_not_keep_the_others_from_theirs(tmp_path, caplog):
+    motor = SimulatedMotor(name="stage_x")
+    inline = balor(None, name="andor3_balor2", style="inline", motor=motor)
+    for detectors in ([balor(tmp_path / "raw", motor=motor), inline],
+                      [inline, balor(tmp_path / "raw", motor=motor)]):  # fmt: skip
+        detection, derived = PhotonDetection(), Recorder()
+        detection.subscribe(derived)
+        run_plan(bp.scan(detectors, motor, 0, 1, 3), detection)
+        (path,) = photon_files(derived)
+        assert len(xye.contents(path).frames["shot"]) == 9
+    assert caplog.text.count("the photons of 'andor3_balor2' are not written") == 2
+
+
+def test_another_region_is_another_file(tmp_path):
+    motor = SimulatedMotor(name="stage_x")
+    detector = balor(tmp_path / "raw", motor=motor)
+    roi = Roi(x0=10, y0=10, x1=40, y1=40)
+    detection, derived = PhotonDetection(roi=roi), Recorder()
+    detection.subscribe(derived)
+
+    def change(name, doc):
+        if name == "event":
+            detection.configure({"roi": None if doc["seq_num"] == 1 else roi})
+
+    run_plan(bp.scan([detector], motor, 0, 1, 3), detection, change)
+    assert_valid(derived.documents)
+    contents = [xye.contents(path) for path in photon_files(derived)]
+    assert [c.roi for c in contents] == [roi, None]
+    assert [c.frames["step"].tolist() for c in contents] == [[0] * 3 + [2] * 3, [1] * 3]
+    rows = primary_rows(derived.documents)
+    for row in rows:
+        there = columns_of(derived, row[f"{BALOR}_first_photon"], row[f"{BALOR}_n_photons"])
+        assert len(there) == row[f"{BALOR}_n_photons"] > 0
+
+
+def test_a_disk_that_is_full_stops_the_photons_and_nothing_else(tmp_path, monkeypatch, caplog):
+    """HDF5 is not asked: it would end the process."""
+    motor = SimulatedMotor(name="stage_x")
+    detector = balor(None, style="inline", motor=motor)
+    detection = PhotonDetection().read_as(directory=tmp_path)
+    derived = Recorder()
+    detection.subscribe(derived)
+
+    def fill(name, doc):
+        if name == "event" and doc["seq_num"] == 2:
+            usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+            monkeypatch.setattr(opening.shutil, "disk_usage", lambda path: usage)
+
+    run_plan(bp.scan([detector], motor, 0, 1, 3), detection, fill)
+    assert len(primary_rows(derived.documents)) == 3
+    assert "the disk is full: 0.0 MB are free" in derived.of("stop")[0]["reason"]
+    (path,) = photon_files(derived)
+    assert len(xye.contents(path).frames["shot"]) == 6
+    run_plan(bp.scan([detector], motor, 0, 1, 3), detection)
+    assert derived.of("stop")[1]["exit_status"] == "fail"
+    assert len(list(tmp_path.iterdir())) == 1, "no empty file is left"
 
 
 def test_a_full_scan_of_a_balor_finds_the_truth(tmp_path):
