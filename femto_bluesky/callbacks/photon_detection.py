@@ -19,6 +19,7 @@ from femto_bluesky.callbacks.photon_columns import (
     of_step,
     typed,
 )
+from femto_bluesky.callbacks.photon_groups import energy_groups, number_groups
 from femto_bluesky.callbacks.photon_settings import PhotonDetectionSettings, counter_of
 from femto_bluesky.files.arrays import KeptImages
 from femto_bluesky.kernels.photons import OVERLAP
@@ -26,10 +27,10 @@ from femto_bluesky.model.detectors import DetectorSettings
 from femto_bluesky.model.eta import N_BINS, count_offsets
 from femto_bluesky.model.outputs import Output
 from femto_bluesky.model.photons import CrowdedFrame, PhotonCounter, PhotonFrame
-from femto_bluesky.model.results import DataGroup, Quantity
+from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.model.shots import DenseFrame, Mask, Shot
-from femto_bluesky.model.table import Column, ShotTable, step_axis
+from femto_bluesky.model.table import Column, ShotTable
 from femto_bluesky.stream.analysis import Analysis, AnalysisError, Row
 from femto_bluesky.stream.steps import FRAME_AXIS
 from femto_bluesky.stream.used_settings import UsedSettings
@@ -317,66 +318,15 @@ class PhotonDetection(Analysis):
     def groups(self, run: str | None = None) -> list[DataGroup]:
         """For each detector: photons a shot against the motor, photons of each shot, energies."""
         run = run or next(reversed(self.table.runs), "")
-        rows, steps = self.table.rows(run), self.result(run)
         found = []
-        for detector in counted_detectors(rows):
-            x, others = step_axis(self.table.steps(run))
-            column = {key: steps[f"{detector}_{key}"] for key in OF_STEP}
-            # a run in which every frame is crowded has no column of photons
-            none = np.full(len(rows["shot"]), np.nan)
-            of_shots = {key: rows.get(f"{detector}_{key}", none) for key in OF_SHOT}
-            found += [
-                DataGroup(
-                    path=f"photons_of_steps/{detector}",
-                    title=f"Photons a shot on {detector}, mean of each step",
-                    signal=Quantity(
-                        "n_photons_mean", column["n_photons_mean"], "", "photons a shot"
-                    ),
-                    axes=(x,),
-                    errors=np.nan_to_num(column["n_photons_std"], nan=0.0),
-                    errors_name="std of the shots",
-                    columns=(
-                        *(Quantity(key, column[key]) for key in OF_STEP if key != "n_photons_mean"),
-                        *others,
-                    ),
-                ),
-                DataGroup(
-                    path=f"photons_of_shots/{detector}",
-                    title=f"Photons of each shot on {detector}",
-                    signal=Quantity("n_photons", of_shots["n_photons"], "", "photons"),
-                    axes=(Quantity("shot", rows["shot"]),),
-                    columns=tuple(
-                        Quantity(key, of_shots[key]) for key in OF_SHOT if key != "n_photons"
-                    ),
-                ),
-                *self._energies(detector, run, x),
-            ]
-        return found
-
-    def _energies(self, detector: str, run: str, x: Quantity) -> list[DataGroup]:
-        """The histogram of energies of a run, and where there are several steps, of each."""
-        counts = self.histogram(detector, run)
-        energy = Quantity("energy", self.settings.bins.centres, "adu")
-        found = [
-            DataGroup(
-                path=f"energy_histogram/{detector}",
-                title=f"Energies of {counts.sum()} photons on {detector}",
-                signal=Quantity("n_photons", counts, "", "photons"),
-                axes=(energy,),
-            )
-        ]
-        steps = [step for step, _ in self.table.steps(run)]
-        none = np.zeros(len(counts), np.int64)
-        of_steps = [self._histograms.get((run, detector, step), none) for step in steps]
-        if sum(map(np.any, of_steps)) > 1:
-            found.append(
-                DataGroup(
-                    path=f"energies_of_steps/{detector}",
-                    title=f"Energies of the photons of each step on {detector}",
-                    signal=Quantity("n_photons", np.array(of_steps), "", "photons"),
-                    axes=(x, energy),
-                )
-            )
+        for detector in counted_detectors(self.table.rows(run)):
+            found += number_groups(detector, self.table, run, self.result(run))
+            of_steps = {
+                step: counts
+                for (of_run, of_detector, step), counts in self._histograms.items()
+                if (of_run, of_detector) == (run, detector)
+            }
+            found += energy_groups(detector, self.table, run, self.settings.bins, of_steps)
         return found
 
 
