@@ -12,6 +12,7 @@ from femto_bluesky import callbacks
 from femto_bluesky.callbacks import (
     Accumulation,
     CmosCleaning,
+    DarkCollection,
     LiveAnalysis,
     PhotonDetection,
     RoiMeans,
@@ -58,6 +59,11 @@ CASES = {
     "CmosCleaning": [
         (CmosCleaning, TOGETHER, LAWS),
         (lambda: CmosCleaning(dark_adu=90, threshold_adu=0), TOGETHER, LAWS),
+    ],
+    "DarkCollection": [
+        (DarkCollection, TOGETHER, LAWS),
+        (lambda: DarkCollection(n_sigmas=2, min_excess_adu=0), PHOTONS, LAWS),
+        (lambda: DarkCollection(detector="camera"), TOGETHER, LAWS),
     ],
     "PhotonDetection": [
         (PhotonDetection, PHOTONS, LAWS),
