@@ -1,9 +1,15 @@
-"""A Tiled catalog in this process, for tests; it needs Tiled's server."""
+"""Tiled catalogs for tests, in this process and in one of their own; they need Tiled's server."""
 
 from __future__ import annotations
 
 import copy
+import json
+import socket
+import subprocess
+import sys
+import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +56,48 @@ def store(client, docs):
     for name, doc in docs:
         writer(name, copy.deepcopy(doc))
     return client[docs[0][1]["uid"]]
+
+
+@contextmanager
+def tiled_server(folder):
+    """A `tiled serve` of its own process on loopback; gives its URL. The key is "secret"."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    tree = {
+        "path": "/",
+        "tree": "catalog",
+        "args": {
+            "uri": f"sqlite:///{folder / 'catalog.db'}",
+            "writable_storage": [str(folder), f"duckdb:///{folder / 'table.duckdb'}"],
+            "readable_storage": [str(folder.parent)],
+            "init_if_not_exists": True,
+        },
+    }
+    exporter = "bluesky_tiled_plugins.exporters:json_seq_exporter"
+    config = folder / "config.yml"
+    config.write_text(
+        json.dumps(
+            {
+                "trees": [tree],
+                "media_types": {"BlueskyRun": {"application/json-seq": exporter}},
+                "authentication": {"single_user_api_key": "secret"},
+            }
+        )
+    )
+    command = [str(Path(sys.executable).with_name("tiled")), "serve", "config", str(config)]
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port)], stdout=log, stderr=log
+        )
+    try:
+        for _ in range(600):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert server.poll() is None, (folder / "server.log").read_text()
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)

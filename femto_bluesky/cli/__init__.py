@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from femto_bluesky import __version__
+from femto_bluesky.cli.catalogs import upload
 from femto_bluesky.cli.inspecting import inspect
 from femto_bluesky.cli.photons import hot_pixels, photons
 from femto_bluesky.cli.replaying import convert, demo, replay
@@ -44,5 +45,7 @@ def options(
         raise typer.Exit
 
 
-for command in (replay, convert, demo, photons, hot_pixels, inspect):
+# a run is counted from the newest: -1 is a source, and no option
+app.command(context_settings={"ignore_unknown_options": True})(replay)
+for command in (convert, demo, photons, hot_pixels, inspect, upload):
     app.command()(command)

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from femto_bluesky.cli.catalogs import CatalogName, PathMap, documents_from, mapped
 from femto_bluesky.cli.shared import finish, in_words, made, progress_bar, told
 from femto_bluesky.model.rois import Roi, RoiError
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 Sources = Annotated[
     list[str],
     typer.Argument(
-        help="recorded streams of one scan (.cbors, .pkls, also .gz), or JSON lines (.jsonl)",
+        help="recorded streams of one scan (.cbors, .pkls, also .gz), JSON lines (.jsonl), or runs "
+        "of a catalog: catalog:DIR#-1, tiled:URL#uid, broker:NAME#12-17",
         show_default=False,
     ),
 ]
@@ -55,11 +57,12 @@ def replay(
     roi: Rois = None,
     callback: Callbacks = None,
     out: Out = None,
+    catalog: CatalogName = None,
+    path_map: PathMap = None,
 ) -> None:
     """Analyse recorded runs again: ROI means of each step, accumulated images, pictures."""
     from femto_bluesky.callbacks import LiveAnalysis
     from femto_bluesky.callbacks.result_files import ResultFiles
-    from femto_bluesky.sources.replay import documents_of
     from femto_bluesky.sources.replay import replay as replay_documents
     from femto_bluesky.stream.analysis import Analysis
 
@@ -69,6 +72,7 @@ def replay(
             **_settings(settings, roi), directory=made(out), photon_files=out is not None
         )
         callbacks = [live, *(_loaded(spec, out) for spec in callback or ())]
+        documents = documents_from(sources, catalog, mapped(path_map))
     files: list[ResultFiles] = []
     for analysis in callbacks:
         if out is not None and isinstance(analysis, Analysis):
@@ -79,7 +83,7 @@ def replay(
     problems: list[Exception] = []
     guarded = [c if isinstance(c, Analysis) else _Guarded(c, problems) for c in callbacks]
     try:
-        replay_documents(_watched(documents_of(sources), stops, keys), *guarded)
+        replay_documents(_watched(documents, stops, keys), *guarded)
     except Exception as failure:
         problems.append(failure)
     problems += [failure for written in files for failure in written.failures]

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from femto_bluesky.sources import jsonl, recordings
 from femto_bluesky.sources.documents import Pair, with_stops
+from femto_bluesky.sources.moved import moved
 
 PathLike = str | os.PathLike[str]
 Callback = Callable[[str, Any], object]
@@ -31,12 +32,15 @@ class SourceError(TypeError):
 Source = PathLike | Iterable[PathLike] | CatalogRun | Iterable[Pair]
 
 
-def replay(source: Source, *callbacks: Callback) -> None:
+def replay(source: Source, *callbacks: Callback, path_map: Mapping[str, str] | None = None) -> None:
     """Feed every document of `source` to every callback, in order.
 
     `source` is a path (or a list of paths) of recorded streams or of JSON lines, a run of a
     catalog, or an iterable of (name, document) pairs. Documents are handed on unchanged. A run
     that has no stop document gets one that says 'fail'.
+
+    Frames are read from the files that the documents name. Where these were moved, `path_map` says
+    where they are now, folder by folder: ``{"/data/old": "/mnt/new"}``; the longest folder counts.
 
     What a callback raises is raised. An analysis isolates what goes wrong in it and keeps it in its
     `failures`; the first that was added there during this replay is raised after the last document.
@@ -47,7 +51,7 @@ def replay(source: Source, *callbacks: Callback) -> None:
                 f"{callback.__name__} is a class; give an instance: {callback.__name__}(...)"
             )
     before = [len(_failures(callback)) for callback in callbacks]
-    for name, document in documents_of(source):
+    for name, document in documents_of(source, path_map):
         for callback in callbacks:
             callback(name, document)
     for callback, n in zip(callbacks, before, strict=True):
@@ -60,9 +64,9 @@ def _failures(callback: Callback) -> list[Exception]:
     return failures
 
 
-def documents_of(source: Source) -> Iterator[Pair]:
+def documents_of(source: Source, path_map: Mapping[str, str] | None = None) -> Iterator[Pair]:
     """The (name, document) pairs of whatever `replay` takes; each run has a stop document."""
-    return with_stops(_pairs(source))
+    return with_stops(moved(_pairs(source), path_map or {}))
 
 
 def _pairs(source: Source) -> Iterable[Pair]:

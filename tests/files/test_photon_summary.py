@@ -32,7 +32,9 @@ def test_numbers_of_single_photons():
 
 
 def test_the_settings_of_the_file_count():
-    given = contents(peak=600, settings=[{}, {"photon_adu": 600, "overlap_adu": 700}])
+    given = contents(
+        peak=600, settings=[{}, {"photon_adu": 600, "energy_min_adu": 400, "overlap_adu": 700}]
+    )
     found = summary_of(given)
     assert found.finding.photon_adu == 600
     assert found.n_overlaps == np.count_nonzero(given.photons["energy"] > 700) > 20

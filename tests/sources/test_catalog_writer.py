@@ -1,0 +1,213 @@
+"""What goes into a catalog: no scan stops, nothing is lost, and what was refused comes later."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from femto_bluesky.sources import jsonl, open_catalog
+from femto_bluesky.sources.catalogs import Catalog, CatalogError, CatalogWriter, upload
+from femto_bluesky.sources.catalogs.lines import LinesStore
+from femto_bluesky.testing.documents import difference, interleave
+from tests.sources.documents import of
+
+
+def run(uid="run-1", *, n_events=3, scan_id=1, image=None, time=0.0, **start):
+    keys = {"x": {"dtype": "number", "dtype_numpy": "<f8", "shape": [], "source": "s"}}
+    data = [{"x": float(number)} for number in range(n_events)]
+    if image is not None:
+        keys["image"] = {
+            "dtype": "array", "dtype_numpy": image.dtype.str, "shape": list(image.shape),
+            "source": "s", "dims": ["frame", "y", "x"],
+        }  # fmt: skip
+        data = [row | {"image": image + number} for number, row in enumerate(data)]
+    descriptor_uid = str(uuid.uuid5(uuid.NAMESPACE_OID, uid))
+    descriptor = {
+        "uid": descriptor_uid, "run_start": uid, "name": "primary", "time": time + 1, "hints": {},
+        "data_keys": keys, "object_keys": {k: [k] for k in keys}, "configuration": {},
+    }  # fmt: skip
+    yield "start", {"uid": uid, "time": time, "scan_id": scan_id, **start}
+    yield "descriptor", descriptor
+    for number, row in enumerate(data, start=1):
+        yield (
+            "event",
+            {
+                "uid": f"{uid} {number}", "descriptor": descriptor_uid, "seq_num": number,
+                "time": time + 1 + number, "data": row, "timestamps": dict.fromkeys(row, time),
+                "filled": {},
+            },
+        )  # fmt: skip
+    yield (
+        "stop",
+        {
+            "uid": f"{uid} e", "run_start": uid, "time": time + 99, "exit_status": "success",
+            "num_events": {"primary": n_events},
+        },
+    )  # fmt: skip
+
+
+def feed(writer, documents):
+    for name, doc in documents:
+        writer(name, doc)
+
+
+class Refusing(LinesStore):
+    """A catalog that is out of order until it is mended."""
+
+    is_mended = False
+
+    def insert(self, path):
+        if not self.is_mended:
+            raise CatalogError("the disk of the server is full")
+        super().insert(path)
+
+
+@pytest.fixture
+def refusing(tmp_path):
+    store = Refusing(tmp_path / "store")
+    with Catalog(store, tmp_path / "here") as catalog:
+        yield catalog, store
+
+
+def test_runs_are_stored_when_they_have_stopped(tmp_path):
+    with open_catalog(f"lines:{tmp_path}") as catalog:
+        documents = list(run())
+        feed(catalog.writer, documents[:-1])
+        assert len(catalog) == 0
+        assert (tmp_path / "waiting" / "run-1.jsonl").read_text().count("\n") == 5
+        feed(catalog.writer, documents[-1:])
+        assert list(catalog[-1].documents()) == documents
+        assert list((tmp_path / "waiting").iterdir()) == []
+        assert catalog.writer.failures == []
+
+
+def test_interleaved_runs_are_told_apart(tmp_path):
+    one, other = list(run()), list(run("run-2", scan_id=2, time=0.5))
+    with open_catalog(f"lines:{tmp_path}") as catalog:
+        feed(catalog.writer, interleave(one, other))
+        assert list(catalog["run-1"].documents()) == one
+        assert list(catalog["run-2"].documents()) == other
+
+
+def test_images_go_into_a_file_and_documents_stay_as_they_are(tmp_path):
+    image = np.arange(24, dtype="u2").reshape(2, 3, 4)
+    documents, expected = list(run(image=image)), list(run(image=image))
+    with open_catalog(f"lines:{tmp_path}") as catalog:
+        feed(catalog.writer, documents)
+        assert difference(expected, documents) is None
+        found = list(catalog[1].documents())
+    (resource,) = of("stream_resource", found)
+    assert resource["uri"].endswith("run-1.h5")
+    assert [event["data"]["image_first_frame"] for event in of("event", found)] == [0, 2, 4]
+
+
+def test_a_catalog_that_fails_is_told_of_once_and_what_it_missed_is_read_from_disk(
+    refusing, caplog
+):
+    catalog, store = refusing
+    for number in range(3):
+        feed(catalog.writer, run(f"run-{number}", scan_id=number, time=float(number)))
+    assert catalog.writer.wait()
+    (told,) = [r for r in caplog.records if r.levelno >= logging.ERROR]
+    assert "did not take a run (CatalogError: the disk of the server is full)" in told.message
+    assert f"femto-bluesky upload {catalog.writer.waiting} --to CATALOG" in told.message
+    assert len(catalog.writer.failures) == 3
+    assert [found.uid for found in catalog] == ["run-0", "run-1", "run-2"]
+    assert list(catalog[-1].documents()) == list(run("run-2", scan_id=2, time=2.0))
+    store.is_mended = True
+    done = upload(catalog.writer.waiting, catalog)
+    assert [path.stem for path in done.stored] == ["run-0", "run-1", "run-2"]
+    assert len(list(store.find([]))) == len(catalog) == 3
+    again = upload(catalog.writer.waiting, catalog)
+    assert (len(again.existing), again.stored, again.failed) == (3, [], {})
+
+
+def test_what_was_left_is_told_of_when_the_catalog_is_opened_again(refusing, tmp_path, caplog):
+    catalog, _ = refusing
+    feed(catalog.writer, run())
+    assert catalog.writer.wait()
+    caplog.clear()
+    with Catalog(LinesStore(tmp_path / "other"), tmp_path / "here") as again:
+        assert "1 runs in" in caplog.text
+        assert "femto-bluesky upload" in caplog.text
+        assert again[-1].uid == "run-1"
+
+
+def test_a_catalog_that_blocks_holds_nothing_up(tmp_path, caplog):
+    entered, may_go = threading.Event(), threading.Event()
+
+    def insert(path):
+        entered.set()
+        assert may_go.wait(30)
+
+    writer = CatalogWriter(insert, tmp_path / "w", tmp_path / "f", "the catalog", slow_s=0.0)
+    feed(writer, run("run-1"))
+    assert entered.wait(30)
+    feed(writer, run("run-2"))
+    feed(writer, run("run-3"))
+    assert sorted(path.stem for path in writer.waiting.iterdir()) == ["run-1", "run-2", "run-3"]
+    assert not writer.wait(0.01)
+    slow = [r.message for r in caplog.records if "has been storing a run" in r.message]
+    assert len(slow) == 1
+    assert "The scan goes on" in slow[0]
+    may_go.set()
+    assert writer.wait(30)
+    writer.close()
+    assert list(writer.waiting.iterdir()) == []
+
+
+def test_a_disk_that_fails_does_not_stop_the_scan(tmp_path, caplog):
+    (tmp_path / "waiting").write_text("in the way")
+    with open_catalog(f"lines:{tmp_path}") as catalog:
+        feed(catalog.writer, run())
+        assert isinstance(catalog.writer.failures[0], OSError)
+    assert "run run-1 is not kept" in caplog.text
+    assert "The scan goes on" in caplog.text
+
+
+def test_a_document_that_is_no_json_ends_the_lines_and_not_the_scan(tmp_path, caplog):
+    documents = list(run())
+    documents[3][1]["data"] = {"x": object()}
+    with open_catalog(f"lines:{tmp_path}") as catalog:
+        feed(catalog.writer, documents)
+        feed(catalog.writer, run("run-2"))
+        assert [found.uid for found in catalog] == ["run-2"]
+    assert caplog.text.count("is not kept") == 1
+
+
+def test_a_run_in_the_middle_is_left_out(tmp_path):
+    with open_catalog(f"lines:{tmp_path}") as catalog:
+        feed(catalog.writer, list(run())[1:])
+        assert len(catalog) == 0
+        assert catalog.writer.failures == []
+
+
+def test_a_run_that_was_killed_is_uploaded_with_a_stop_that_says_so(tmp_path):
+    killed = tmp_path / "killed"
+    with open_catalog(f"lines:{killed}") as catalog:
+        feed(catalog.writer, list(run())[:-1])
+    with open_catalog(f"lines:{tmp_path / 'good'}") as catalog:
+        upload(killed / "waiting", catalog)
+        found = catalog["run-1"]
+        assert found.stop is None
+        name, stop = list(found.documents())[-1]
+        assert (name, stop["exit_status"]) == ("stop", "fail")
+
+
+def test_upload_says_what_it_could_not_store(tmp_path):
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from" / "bad.jsonl").write_text(json.dumps(["event", {}]) + "\n")
+    jsonl.write(run(), tmp_path / "from" / "good.jsonl")
+    with open_catalog(f"lines:{tmp_path / 'to'}") as catalog:
+        done = upload(tmp_path / "from", catalog)
+        assert [path.name for path in done.stored] == ["good.jsonl"]
+        ((path, failure),) = done.failed.items()
+        assert (path.name, "no run starts in it" in str(failure)) == ("bad.jsonl", True)
+        with pytest.raises(FileNotFoundError, match="there are no files"):
+            upload(Path(tmp_path / "nowhere"), catalog)
