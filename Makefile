@@ -14,7 +14,7 @@ say = @printf '==> %s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types layers tests docs bench clean
+.PHONY: help demo test lint types layers tests long docs bench clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ layers: $(VENV)/.full  ## check that each wing imports only what lies below it
 tests: $(VENV)/.full  ## run the tests and the doctests
 	$(say) 'Running tests and doctests (pytest, $(JOBS) at a time)'
 	@$(bin)/python -m pytest -q -n $(JOBS) --benchmark-disable $(ARGS)
+
+long: $(VENV)/.full  ## run the proofs that take minutes, which `make test` leaves out
+	$(say) 'Running the long proofs (pytest, $(JOBS) at a time)'
+	@$(bin)/python -m pytest -q -n $(JOBS) --benchmark-disable -m long tests $(ARGS)
 
 docs: $(VENV)/.full  ## build the documentation into build/docs, running its tutorials
 	$(say) 'Building the documentation and running its tutorials (sphinx-build)'

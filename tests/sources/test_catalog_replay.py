@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -147,10 +148,20 @@ def take(catalogs, tmp_path_factory):
     return taken
 
 
-@pytest.mark.parametrize("situation", SITUATIONS)
-@pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("name", SOURCES)
-@pytest.mark.parametrize("kind", KINDS)
+def cases():
+    """All of them with `make long`; those that differ most from each other with every `make test`.
+
+    In the order in which runs are taken once and then replayed from each catalog.
+    """
+    for kind, name, style, situation in itertools.product(KINDS, SOURCES, STYLES, SITUATIONS):
+        is_short = (style == "stream" and situation in ("normal", "rewound")) or (
+            name == "andor3_balor1" and situation == "normal"
+        )
+        marks = [] if is_short else [pytest.mark.long]
+        yield pytest.param(kind, name, style, situation, marks=marks)
+
+
+@pytest.mark.parametrize(("kind", "name", "style", "situation"), list(cases()))
 def test_replay_is_live(catalogs, take, tmp_path, kind, name, style, situation):
     taken = take(name, style, situation)
     run = catalogs[kind][taken.uid]
