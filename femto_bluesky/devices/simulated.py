@@ -48,7 +48,7 @@ class SimulatedMotor(SynAxis):
 
 
 @dataclass(frozen=True, slots=True)
-class Burst:
+class SimulatedBurst:
     """One burst that a simulated detector took, whether or not an event came of it.
 
     The source was asked for frames `source_index` to `source_index + n_frames`, at `position`;
@@ -111,7 +111,7 @@ class SimulatedDetector(Device):
         super().__init__(name=name)
         self.style: Style = style
         self.source = source
-        self.bursts: list[Burst] = []
+        self.bursts: list[SimulatedBurst] = []
         self._directory = None if directory is None else Path(directory).absolute()
         self._motor = motor
         self._files: FrameFiles | None = None
@@ -136,7 +136,7 @@ class SimulatedDetector(Device):
         """The position that the source is given now."""
         return 0.0 if self._motor is None else float(self._motor.position)
 
-    def truth(self, burst: Burst) -> NDArray[Any]:
+    def truth(self, burst: SimulatedBurst) -> NDArray[Any]:
         """The frames of one burst (n, rows, columns), asked from the source again."""
         numbers = range(burst.source_index, burst.source_index + burst.n_frames)
         return np.stack([self.source(number, burst.position) for number in numbers])
@@ -170,7 +170,7 @@ class SimulatedDetector(Device):
                 f"{self.name}.num_images to 1 or more"
             )
         taken = self.bursts[-1].source_index + self.bursts[-1].n_frames if self.bursts else 0
-        burst = Burst(taken, n_frames, self.position, self._stack_length, self._files.path)
+        burst = SimulatedBurst(taken, n_frames, self.position, self._stack_length, self._files.path)
         self._reading = self._files.append(self.truth(burst))
         self._read_at = time.time()
         self._stack_length += n_frames

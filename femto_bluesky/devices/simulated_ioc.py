@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from femto_bluesky.devices.burst_detector import BurstDetector
 from femto_bluesky.devices.frame_files import DATASET
-from femto_bluesky.devices.simulated import Burst, FrameSource, HasPosition
+from femto_bluesky.devices.simulated import FrameSource, HasPosition, SimulatedBurst
 from femto_bluesky.files.stacks import FrameStack
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class SimulatedIoc:
         self, detector: BurstDetector, source: FrameSource, motor: HasPosition | None = None
     ) -> None:
         self.source = source
-        self.bursts: list[Burst] = []
+        self.bursts: list[SimulatedBurst] = []
         self.loses: dict[int, int] = {}
         self.before_burst: Callable[[int], None] = _nothing
         self._detector = detector
@@ -54,7 +54,7 @@ class SimulatedIoc:
         """The position that the source is given now."""
         return 0.0 if self._motor is None else float(self._motor.position)
 
-    def truth(self, burst: Burst) -> NDArray[Any]:
+    def truth(self, burst: SimulatedBurst) -> NDArray[Any]:
         """The frames of one burst (n, rows, columns), asked from the source again."""
         numbers = range(burst.source_index, burst.source_index + burst.n_frames)
         return np.stack([self.source(number, burst.position) for number in numbers])
@@ -145,7 +145,7 @@ class SimulatedIoc:
         n_frames = int(cam.num_images.get()) - self.loses.get(place, 0)
         first = 0 if self._stack is None else len(self._stack)
         path = None if self._stack is None else self._stack.path
-        burst = Burst(taken, n_frames, self.position, first, path)
+        burst = SimulatedBurst(taken, n_frames, self.position, first, path)
         self.bursts.append(burst)
         try:
             self.before_burst(place)
