@@ -131,7 +131,8 @@ class PhotonDetection(Analysis):
         frame = self._look(counter, shot)
         if self.table.holds(shot, f"{shot.detector}_is_crowded"):
             # seen before and not taken back, as in a second replay: it counts once, as now
-            before = self._look(self._used.of(shot) or counter, shot)
+            earlier = self._used.of(shot) or counter
+            before = frame if earlier is counter else self._look(earlier, shot)
             if isinstance(before, PhotonFrame):
                 self._count(shot, before, -1)
             self.table.drop_column(shot, f"{shot.detector}_")
@@ -318,9 +319,9 @@ class PhotonDetection(Analysis):
     def groups(self, run: str | None = None) -> list[DataGroup]:
         """For each detector: photons a shot against the motor, photons of each shot, energies."""
         run = run or next(reversed(self.table.runs), "")
-        found = []
+        found, steps = [], self.result(run)
         for detector in counted_detectors(self.table.rows(run)):
-            found += number_groups(detector, self.table, run, self.result(run))
+            found += number_groups(detector, self.table, run, steps)
             of_steps = {
                 step: counts
                 for (of_run, of_detector, step), counts in self._histograms.items()
