@@ -156,8 +156,10 @@ class PhotonDetection(Analysis):
 
     def retract(self, shot: Shot) -> Shot:
         """Forget the shot, and hand it on as `update` did, also where settings have changed."""
-        counter = self._used.of(shot) or self._counter(shot, self.settings)
-        if counter is None:
+        counter = self._used.of(shot)
+        if counter is None and self.table.holds(shot, f"{shot.detector}_is_crowded"):
+            counter = self._counter(shot, self.settings)
+        if counter is None:  # it was not counted, and was handed on as it is
             return shot
         frame = self._look(counter, shot)
         if isinstance(frame, PhotonFrame):

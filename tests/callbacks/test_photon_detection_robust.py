@@ -28,6 +28,14 @@ def test_two_shots_taken_again_with_other_settings_between():
     assert detection.result()[f"{BALOR}_n_photons"].tolist() == [n]
 
 
+def test_a_shot_that_was_not_counted_is_not_taken_out():
+    detection, one = PhotonDetection(counting=False), shot(FRAMES(0, 0.0))
+    assert detection.update(one) is one
+    detection.configure({"counting": True})
+    assert detection.retract(one) is one
+    assert not detection.histogram(BALOR).any()
+
+
 def test_a_run_that_is_seen_twice_is_counted_once():
     detection, one = PhotonDetection(), shot(FRAMES(0, 0.0))
     detection.update(one)
