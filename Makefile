@@ -57,7 +57,7 @@ long: $(VENV)/.full  ## run the proofs that take minutes, which `make test` leav
 docs: $(VENV)/.full  ## build the documentation into build/docs, running its tutorials
 	$(say) 'Building the documentation and running its tutorials (sphinx-build)'
 	@rm -rf docs/reference/generated
-	@$(bin)/python -m sphinx -q -W --keep-going -d build/doctrees -b html docs build/docs
+	@$(bin)/python -m sphinx -q -W --keep-going -j $(JOBS) -d build/doctrees -b html docs build/docs
 	$(say) 'Documentation: build/docs/index.html'
 
 bench: $(VENV)/.full  ## measure speed; each figure is a ratio to something measured beside it

@@ -40,6 +40,10 @@ def draw_curve(axes: Axes, group: DataGroup) -> None:
         yerr = errors if errors.any() else None
         axes.errorbar(x, y, yerr=yerr, capsize=3 if few else 0, **bars, **points, **line)
         what = "error bars"
+    if group.attributes.get("scale") == "log" and (y > 0).any():
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=float(np.percentile(y[y > 0], 2)) / 2)
+    _mark_lines(axes, group)
     if not (np.isfinite(x) & np.isfinite(y)).any():
         axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", va="center")
     axes.grid(True, color="0.88", linewidth=0.8)
@@ -51,6 +55,20 @@ def draw_curve(axes: Axes, group: DataGroup) -> None:
         label += f"\n({what}: {printable(group.errors_name or 'errors')})"
     axes.set_ylabel(label, parse_math=False)
     axes.set_title(wrapped(group.title, box.width, 11), fontsize=11, parse_math=False)
+
+
+def _mark_lines(axes: Axes, group: DataGroup) -> None:
+    """Mark places along x with thin lines behind the curve, and their names where there is room."""
+    room, before = 0.03 * np.subtract(*axes.get_xlim()[::-1]), -math.inf
+    for name, place in sorted(group.lines.items(), key=lambda item: item[1]):
+        axes.axvline(place, color="#c2571a", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0.9)
+        if place - before > room:
+            before = place
+            axes.annotate(
+                printable(name), (place, 1), (2, -2), xycoords=("data", "axes fraction"),
+                textcoords="offset points", rotation=90, va="top", ha="left", fontsize=7,
+                color="#c2571a", parse_math=False,
+            )  # fmt: skip
 
 
 def _positions(axes: Axes, quantity: Quantity) -> NDArray[np.float64]:

@@ -29,6 +29,7 @@ from femto_bluesky import __version__
 from femto_bluesky.files.curves import draw_curve
 from femto_bluesky.files.lettering import DPI, printable, wrapped
 from femto_bluesky.files.names import new_file
+from femto_bluesky.files.picture_rings import draw_rings
 from femto_bluesky.model.results import DataGroup, DataGroupError
 
 _COLOUR_MAP = "inferno"
@@ -46,7 +47,8 @@ def draw(group: DataGroup, target: str | Path | Axes) -> None:
     linear at few counts and logarithmic at many, from 0 to the 99.5th percentile of the pixels
     with counts; the bar shows with its tip that some are hotter. Masked and NaN pixels are grey. A
     large image is binned by its maximum, so that one photon in millions of pixels stays visible.
-    An image over motors (axes with units other than px) has its rows upwards, like a map.
+    An image over motors (axes with units other than px) has its rows upwards, like a map. ROIs and
+    rings are drawn on top, with their names.
 
     Raises `OutputExistsError`, `OutputError` or `DataGroupError`.
     """
@@ -60,7 +62,7 @@ def draw(group: DataGroup, target: str | Path | Axes) -> None:
             factor = _factor(group.signal.values.shape, box.height, 0.8 * box.width)
             image = _draw_image(target, group, factor, "equal")
             _draw_colour_bar(image, group, ax=target)
-            _draw_rois(target, group)
+            _draw_marks(target, group)
             target.set_title(printable(group.title), parse_math=False)
         else:
             draw_curve(target, group)
@@ -119,7 +121,7 @@ def _image_figure(group: DataGroup) -> Figure:
     axes = add_axes(left, wide)
     image = _draw_image(axes, group, factor, aspect="auto")
     _draw_colour_bar(image, group, cax=add_axes(left + wide + 24, 22))
-    _draw_rois(axes, group)
+    _draw_marks(axes, group)
     axes.set_title(title, fontsize=13, pad=10, parse_math=False)
     return figure
 
@@ -138,7 +140,7 @@ def _draw_image(
     rows, columns = pixels.shape
     image = axes.imshow(
         pixels,
-        norm=_norm(pixels, y.is_pixels),
+        norm=_norm(pixels, y.is_pixels or group.axes[1].name == "q"),
         cmap=colormaps[_COLOUR_MAP].with_extremes(bad=_MASKED),
         interpolation="nearest",
         origin="upper",
@@ -160,6 +162,8 @@ def _draw_image(
         notes.append(f"each point: hottest of {factor}x{factor} pixels")
     if np.ma.getmaskarray(pixels).any():
         notes.append("grey: no data")
+    if group.rings and "calibrant" in group.attributes:
+        notes.append(f"dashed: rings of {printable(str(group.attributes['calibrant']))}")
     axes.set_xlabel("\n".join([printable(x.label), "; ".join(notes)]).rstrip(), parse_math=False)
     axes.set_ylabel(printable(y.label), parse_math=False)
     return image
@@ -185,7 +189,7 @@ def _hottest(values: NDArray[Any], factor: int) -> NDArray[Any]:
     return values
 
 
-def _norm(pixels: np.ma.MaskedArray, is_pixels: bool) -> Normalize:
+def _norm(pixels: np.ma.MaskedArray, is_counts: bool) -> Normalize:
     """Colours from 0 (or the lowest percentile, where values are negative) to the hot pixels.
 
     Linear at the counts of single photons (the median of the pixels with counts is taken for
@@ -194,7 +198,7 @@ def _norm(pixels: np.ma.MaskedArray, is_pixels: bool) -> Normalize:
     values = pixels.compressed()
     if values.size == 0:
         return Normalize(0, 1)
-    if not is_pixels:
+    if not is_counts:
         return Normalize(float(values.min()), float(values.max()))
     counts = values[values > 0]
     highest, middle = np.percentile(counts, (99.5, 50)) if counts.size else (1.0, 1.0)
@@ -238,13 +242,22 @@ def _ticks(norm: AsinhNorm, *, whole: bool) -> list[float]:
     return sorted(ticks)
 
 
-def _draw_rois(axes: Axes, group: DataGroup) -> None:
-    """Outline each ROI, with its name where it covers no other name and leaves no edge.
+def _draw_marks(axes: Axes, group: DataGroup) -> None:
+    """Draw what is to be seen on top of the image: ROIs, and rings, whose names give way to them.
 
     Comes last: the names are placed by the size that the image has on the screen.
     """
     axes.apply_aspect()
     y, x = (_Scale.of(group, dimension) for dimension in (0, 1))
+    names = _draw_rois(axes, group, y, x)
+    draw_rings(axes, group.rings, (y.at, x.at), names)
+
+
+def _draw_rois(axes: Axes, group: DataGroup, y: _Scale, x: _Scale) -> list[Bbox]:
+    """Outline each ROI, with its name where it covers no other name and leaves no edge.
+
+    Returns where the names stand on the screen.
+    """
     size = 10 if len(group.rois) <= 20 else 7
     halo = [withStroke(linewidth=3, foreground="black")]
     outline: dict[str, Any] = {"fill": False, "edgecolor": _ROI_COLOUR, "linewidth": 1.4}
@@ -261,6 +274,7 @@ def _draw_rois(axes: Axes, group: DataGroup) -> None:
         label.set_parse_math(False)
         _place(axes, label, box.get_window_extent(), inside, names)
         names.append(label.get_window_extent())
+    return names
 
 
 def _place(axes: Axes, text: Annotation, box: Bbox, inside: Bbox, names: Sequence[Bbox]) -> None:
@@ -309,3 +323,7 @@ class _Scale:
     def edge(self, index: int) -> float:
         """The coordinate of the lower edge of the pixel with this index."""
         return self.first + (index - 0.5) * self.step
+
+    def at(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The coordinates of positions among the pixels, whose centres are whole numbers."""
+        return self.first + position * self.step

@@ -8,6 +8,7 @@ Layout of the file, after the NeXus base classes NXroot, NXentry, NXdata and NXp
     /entry/process          NXprocess     program, version, the raw run's uid, settings as JSON
     /entry/start_document   NXnote        the derived run's start document as JSON
     /entry/<path>           NXdata        one for each group; on the way to it, NXcollection
+    /entry/<path>/rings     NXcollection  curves on an image: positions y, then x, one for each
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 from femto_bluesky import __version__
 from femto_bluesky.files.growing import free_name
 from femto_bluesky.files.names import new_file
-from femto_bluesky.model.results import DataGroup, DataGroupError, Quantity
+from femto_bluesky.model.results import Curve, DataGroup, DataGroupError, Quantity
 
 # Every HDF5 reader has these two filters, in a browser and in Matlab too. bitshuffle is ten times
 # faster, but a reader needs a plugin for it, and an image is written once a run.
@@ -206,9 +207,21 @@ def _write_group(entry: h5py.Group, group: DataGroup) -> None:
         _write_quantity(data, "mask", mask)
     if group.rois:
         data["rois"] = _json({key: roi.model_dump() for key, roi in group.rois.items()})
+    if group.rings:
+        _write_rings(data, group.rings)
     if is_image:
         # Among thousands of counts in one pixel, single photons are only seen on a log scale.
         data.attrs["SILX_style"] = _json({"signal_scale_type": "log"})
+
+
+def _write_rings(data: h5py.Group, rings: Mapping[str, Curve]) -> None:
+    """Each ring as an array (2, n): positions y and x in pixels, NaN between pieces."""
+    collection = _nexus_group(data, "rings", "NXcollection")
+    names = _Names(collection)
+    for label, curve in rings.items():
+        dataset = collection.create_dataset(names.new(label), data=np.asarray(curve, float))
+        dataset.attrs["label"] = label
+        dataset.attrs["units"] = "px"
 
 
 class _Names:
@@ -216,7 +229,7 @@ class _Names:
 
     def __init__(self, group: h5py.Group) -> None:
         self._group = group
-        self._taken = {"title", "errors", "mask", "rois"}
+        self._taken = {"title", "errors", "mask", "rings", "rois"}
 
     def new(self, wanted: str, also: str = "") -> str:
         """A name like `wanted`, reserved together with the name that `also` is appended to."""

@@ -10,9 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from femto_bluesky.model.rois import Roi
+
+Curve = tuple[NDArray[Any], NDArray[Any]]
+"""Positions y and x on an image, in order; NaN stands between pieces."""
 
 
 class DataGroupError(ValueError):
@@ -42,7 +46,9 @@ class DataGroup:
     `path` is where it stands among the results ("step_means/ROI_2"). `errors` has the shape of
     the signal and holds no NaN and no negative number; what it is stands in `errors_name`.
     `columns` are further values along the first axis (counts, standard errors). `mask` is True
-    where an image carries no data. `rois` are drawn on an image. `attributes` are kept with it.
+    where an image carries no data. `rois` and `rings` are drawn on an image: a ring is a curve of
+    positions among its pixels, whose centres are whole numbers. `lines` are places along the axis
+    of a curve that are marked with their names. `attributes` are kept with it.
     """
 
     path: str
@@ -55,6 +61,8 @@ class DataGroup:
     mask: NDArray[Any] | None = None
     rois: Mapping[str, Roi] = field(default_factory=dict)
     attributes: Mapping[str, str | int | float] = field(default_factory=dict)
+    rings: Mapping[str, Curve] = field(default_factory=dict)
+    lines: Mapping[str, float] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise `DataGroupError` unless the parts have the shapes that the signal asks for.
@@ -83,6 +91,13 @@ class DataGroup:
             parts.append(("errors", self.errors.shape, shape))
         if self.mask is not None:
             parts.append(("mask", self.mask.shape, shape))
+        for ring, (y, x) in self.rings.items():
+            if np.ndim(y) != 1 or np.shape(y) != np.shape(x) or len(shape) != 2:
+                raise DataGroupError(
+                    f"the result {self.path!r}: its ring {ring!r} has y of the shape "
+                    f"{np.shape(y)} and x of {np.shape(x)}; it needs two lists of one length, on "
+                    "an image"
+                )
         for name, found, expected in parts:
             if found != expected:
                 raise DataGroupError(
