@@ -30,11 +30,21 @@ class CmosCleaningSettings(AnalysisSettings):
     dark_file: Path | None = Field(
         default=None, description="a .npy image of dark levels, instead of one level for all pixels"
     )
+    dark_files: Mapping[str, Path] = Field(
+        default={}, description="the same for each detector by its name, before dark_file"
+    )
     detector: str | None = Field(
         default=None,
         description="clean the frames of this detector only; None: of every detector with a dark "
         "level, here or in the table, that is not a photon-counting one",
     )
+
+    def of(self, detector: str) -> Self:
+        """The settings for one detector: its own dark image is `dark_file`."""
+        if not self.dark_files:
+            return self
+        own = self.dark_files.get(detector, self.dark_file)
+        return self.model_copy(update={"dark_file": own, "dark_files": {}})
 
 
 class CmosCleaning(Analysis):
@@ -51,12 +61,14 @@ class CmosCleaning(Analysis):
         dark_adu: float | None = None,
         threshold_adu: float | None = None,
         dark_file: Path | str | None = None,
+        dark_files: Mapping[str, Path | str] | None = None,
         detector: str | None = None,
     ) -> None:
         given = {
             "dark_adu": dark_adu,
             "threshold_adu": threshold_adu,
             "dark_file": dark_file,
+            "dark_files": dark_files or {},
             "detector": detector,
         }
         super().__init__(CmosCleaningSettings.model_validate(given))
@@ -69,12 +81,12 @@ class CmosCleaning(Analysis):
 
         Raises `ValueError`, and changes nothing, where it cannot be read.
         """
-        path = self.settings.model_validate({**dict(self.settings), **changes}).dark_file
-        image = None if path is None else read_image(path, "dark image")
+        wanted = self.settings.model_validate({**dict(self.settings), **changes})
+        paths = {*wanted.dark_files.values(), wanted.dark_file} - {None}
+        images = {path: read_image(path, "dark image") for path in paths if path is not None}
         super().configure(changes)
         self._prepared.clear()
-        if path is not None and image is not None:
-            self._dark_images[path] = image
+        self._dark_images |= images
 
     def update(self, shot: Shot) -> Shot:
         """Hand the shot on with its frame cleaned."""
@@ -96,7 +108,7 @@ class CmosCleaning(Analysis):
         """Cleaning has no result of its own."""
 
     def _cleaned(self, shot: Shot, settings: CmosCleaningSettings) -> Shot:
-        frame = shot.frame
+        frame, settings = shot.frame, settings.of(shot.detector)
         if not isinstance(frame, DenseFrame) or not self._is_cleaned(shot, settings):
             return shot
         dark, threshold = self._for(shot, frame, settings)

@@ -242,35 +242,42 @@ def _outputs(name: str) -> list[Output]:
 def use_darks(live: LiveAnalysis, darks: Mapping[str, DarkFiles] | DarkFiles) -> None:
     """Have a LiveAnalysis take these darks from the next shot on; its derived runs say so.
 
-    A photon-counting camera gets the dark image and the mask of hot pixels for its photons,
-    another one the dark image for its cleaning. The part is then confined to that detector, for a
-    dark image is of one sensor: one camera of each sort can have darks in one LiveAnalysis. Darks
-    of a detector whose pixels are counts, such as a Pilatus, are passed over.
+    Each is for the detector that it is named after, for a dark image is of one sensor. A
+    photon-counting camera gets the dark image and the mask of hot pixels for its photons, another
+    one the dark image for its cleaning; those of other detectors stay as they are. Darks of a
+    detector whose pixels are counts, such as a Pilatus, are passed over.
 
-    Raises `ValueError`, and changes nothing, for two cameras of one sort, for one that is not what
-    the pipeline is confined to already, and for files that cannot be read.
+    Raises `ValueError`, and changes nothing, for files that cannot be read or do not fit, and for a
+    detector that neither part looks at, because another one is named in its settings.
     """
     files = [darks] if isinstance(darks, DarkFiles) else list(darks.values())
     table = {**DETECTORS, **live.settings.detectors}
-    now: dict[str, Any] = {"photons": live.photons.settings, "cmos": live.cleaning.settings}
-    changes: dict[str, dict[str, Any]] = {}
+    photons, cmos = live.photons.settings, live.cleaning.settings
+    levels: dict[str, dict[str, Path]] = {
+        "photons": dict(photons.dark_files), "cmos": dict(cmos.dark_files)
+    }  # fmt: skip
+    hot = dict(photons.hot_pixel_files)
+    used: dict[str, str] = {}
     for dark in files:
         known = settings_of(dark.detector, table)
         if known.kind == "counting":
             log.info("%s counts photons itself; its darks are not used", dark.detector)
             continue
-        part = "photons" if now["photons"].counts_on(dark.detector, known) else "cmos"
-        confined_to = changes.get(part, dict(now[part]))["detector"]
-        if confined_to not in (None, dark.detector):
+        part = "photons" if photons.counts_on(dark.detector, known) else "cmos"
+        if part == "cmos" and cmos.detector not in (None, dark.detector):
             raise ValueError(
-                f"the darks of {dark.detector!r} cannot be used: {part!r} of this LiveAnalysis is "
-                f"confined to {confined_to!r}, for a dark image is of one sensor; give the darks "
-                "of one camera, and make another LiveAnalysis for the other"
+                f"the darks of {dark.detector!r} cannot be used: 'cmos' of this LiveAnalysis is "
+                f"confined to {cmos.detector!r}; configure it with detector=None first"
             )
-        change = {"dark_file": dark.level, "detector": dark.detector}
+        levels[part][dark.detector] = dark.level
         if part == "photons":
-            change["hot_pixel_file"] = dark.hot_pixels
-        changes[part] = {**dict(now[part]), **change}
+            hot[dark.detector] = dark.hot_pixels
+        used[dark.detector] = part
+    changes: dict[str, dict[str, Any]] = {}
+    if "cmos" in used.values():
+        changes["cmos"] = {"dark_files": levels["cmos"]}
+    if "photons" in used.values():
+        changes["photons"] = {"dark_files": levels["photons"], "hot_pixel_files": hot}
     live.configure(changes)
-    for part, change in changes.items():
-        log.info("%s uses darks of %s: %s", part, change["detector"], change["dark_file"])
+    for detector, part in used.items():
+        log.info("%s of %s uses darks: %s", part, detector, levels[part][detector])

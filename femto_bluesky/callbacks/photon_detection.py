@@ -56,6 +56,7 @@ class PhotonDetection(Analysis):
         self,
         dark_adu: float | None = None,
         dark_file: Path | str | None = None,
+        dark_files: Mapping[str, Path | str] | None = None,
         pixel_threshold_adu: float | None = None,
         energy_min_adu: float | None = None,
         overlap_adu: float | None = None,
@@ -64,6 +65,7 @@ class PhotonDetection(Analysis):
         hot_share: float | None = None,
         max_overlap_share: float | None = None,
         hot_pixel_file: Path | str | None = None,
+        hot_pixel_files: Mapping[str, Path | str] | None = None,
         roi: Roi | None = None,
         histogram_bin_adu: float = 10.0,
         histogram_n_bins: int = 500,
@@ -73,6 +75,7 @@ class PhotonDetection(Analysis):
         given = {
             "dark_adu": dark_adu,
             "dark_file": dark_file,
+            "dark_files": dark_files or {},
             "pixel_threshold_adu": pixel_threshold_adu,
             "energy_min_adu": energy_min_adu,
             "overlap_adu": overlap_adu,
@@ -81,6 +84,7 @@ class PhotonDetection(Analysis):
             "hot_share": hot_share,
             "max_overlap_share": max_overlap_share,
             "hot_pixel_file": hot_pixel_file,
+            "hot_pixel_files": hot_pixel_files or {},
             "roi": roi,
             "histogram_bin_adu": histogram_bin_adu,
             "histogram_n_bins": histogram_n_bins,
@@ -119,6 +123,10 @@ class PhotonDetection(Analysis):
             if settings.counts_on(detector, known):
                 counter = counter_of(settings, detector, known, images=self._images)
                 counter.search.check_shape(shape)
+        for path in settings.dark_files.values():
+            self._images.read(path, "dark image", np.float32)
+        for path in settings.hot_pixel_files.values():
+            self._images.read(path, "mask of hot pixels", np.bool_)
         return counter_of(settings, "", DetectorSettings(dark_adu=0), images=self._images)
 
     # the fold
@@ -198,7 +206,8 @@ class PhotonDetection(Analysis):
         if not settings.counts_on(shot.detector, shot.known) or not isinstance(frame, DenseFrame):
             return None
         self._frames[shot.detector] = shot.known, frame.shape
-        key = shot.detector, shot.known, settings, frame.shape, id(frame.mask)
+        # of the settings as they are: `configure` clears the counters
+        key = shot.detector, shot.known, frame.shape, id(frame.mask)
         if key in self._counters:
             return self._counters[key][1]
         if settings.roi is not None and settings.roi.is_on(shot.detector):

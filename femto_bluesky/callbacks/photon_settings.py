@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field
@@ -24,6 +25,9 @@ class PhotonDetectionSettings(AnalysisSettings):
     dark_adu: float | None = Field(default=None, ge=0, description="dark level")
     dark_file: Path | None = Field(
         default=None, description="an image of dark levels, instead of one level for all pixels"
+    )
+    dark_files: Mapping[str, Path] = Field(
+        default={}, description="the same for each detector by its name, before dark_file"
     )
     pixel_threshold_adu: float | None = Field(
         default=None, ge=0, description="raw value that the hottest pixel of a photon is above"
@@ -54,6 +58,9 @@ class PhotonDetectionSettings(AnalysisSettings):
     hot_pixel_file: Path | None = Field(
         default=None, description="an image, not 0 where a pixel is hot: it carries no data"
     )
+    hot_pixel_files: Mapping[str, Path] = Field(
+        default={}, description="the same for each detector by its name, before hot_pixel_file"
+    )
     roi: Roi | None = Field(
         default=None, description="look for photons here only; None: on the whole sensor"
     )
@@ -76,6 +83,16 @@ class PhotonDetectionSettings(AnalysisSettings):
         """The bins of the histograms of energies."""
         return EnergyBins(self.histogram_bin_adu, self.histogram_n_bins)
 
+    def of(self, detector: str) -> Self:
+        """The settings for one detector: its own files are `dark_file` and `hot_pixel_file`."""
+        if not (self.dark_files or self.hot_pixel_files):
+            return self
+        own = {
+            "dark_file": self.dark_files.get(detector, self.dark_file),
+            "hot_pixel_file": self.hot_pixel_files.get(detector, self.hot_pixel_file),
+        }
+        return self.model_copy(update={**own, "dark_files": {}, "hot_pixel_files": {}})
+
     def counts_on(self, detector: str, known: DetectorSettings) -> bool:
         """Whether photons are counted on a detector."""
         if not self.counting:
@@ -97,7 +114,7 @@ def counter_of(
     `images` are those that have been read already. Raises `ValueError` where no dark level is
     known, or a file cannot be read or does not fit.
     """
-    images = images or KeptImages()
+    images, settings = images or KeptImages(), settings.of(detector)
     given = {name: getattr(settings, name) for name in PhotonFinding.model_fields}
     numbers = {name: value for name, value in given.items() if value is not None}
     finding = PhotonFinding(**dict(known.photons or PhotonFinding()) | numbers)

@@ -52,6 +52,11 @@ class _Run:
         """What the points are drawn against: the motor, if there is one and it reads numbers."""
         return "step" if self.x_is_step else self.motors[0]
 
+    @property
+    def axis(self) -> tuple[str, str]:
+        """What the points are drawn against, and its units."""
+        return self.x_name, "" if self.x_is_step else self.x_units
+
     def describe(self, data_keys: Mapping[str, Any], only: Sequence[str] | None) -> None:
         """Learn which columns there are; those that are new have no values so far."""
         self.labels |= _columns(data_keys, only)
@@ -90,7 +95,8 @@ class StepMeansPlot(QtAwareCallback):
     It is given the documents of derived runs: `live.subscribe(StepMeansPlot())`. There is a panel
     for each region on each detector, and one for photons a shot; a point appears when its step is
     done, a step that is taken again replaces its point, and a missing value is a gap. Points of
-    several motors are drawn against the number of the step, from 1.
+    several motors are drawn against the number of the step, from 1. Earlier runs are shown where
+    they were drawn against the same.
 
     `errors` are "std" (standard deviation of the step's shots) or "sem" (standard error of the
     mean). `overlay` is how many earlier runs stay in the plot, faded; `keep()` holds the newest one
@@ -193,10 +199,12 @@ class StepMeansPlot(QtAwareCallback):
 
     def _draw_all(self) -> None:
         """Lay out the panels anew and draw all runs into them."""
-        columns = {column: label for run in self._runs for column, label in run.labels.items()}
+        newest = self._runs[-1]
+        # points against another motor have no place on this axis; they wait for one that fits
+        shown = [run for run in self._runs if run.axis == newest.axis]
+        columns = {column: label for run in shown for column, label in run.labels.items()}
         if not columns:
             return
-        newest = self._runs[-1]
         # of those that only earlier runs have, nobody waits for a point
         columns = {c: text for c, text in columns.items() if c in newest.labels} or columns
         for curve in self._curves.values():
@@ -205,12 +213,12 @@ class StepMeansPlot(QtAwareCallback):
         self._panels = self._lay_out(list(columns))
         for column, axes in self._panels.items():
             self._name_axes(axes, columns[column], newest)
-            for run in self._runs:
+            for run in shown:
                 if column in run.labels:
                     self._curves[run.uid, column] = self._new_curve(axes, run, column)
                     self._draw(run, column)
         for axes in dict.fromkeys(self._panels.values()):
-            if len(self._runs) > 1 or self._given_axes is not None:
+            if len(shown) > 1 or self._given_axes is not None:
                 axes.legend(loc="best", fontsize=9)
             elif (legend := axes.get_legend()) is not None:
                 legend.remove()
@@ -233,8 +241,13 @@ class StepMeansPlot(QtAwareCallback):
         }
 
     def _name_axes(self, axes: Axes, label: str, run: _Run) -> None:
-        units = f" [{run.x_units}]" if run.x_units and run.x_name != "step" else ""
-        axes.set_xlabel(f"{run.x_name}{units}", parse_math=False)
+        from matplotlib.ticker import MaxNLocator
+
+        name, units = run.axis
+        axes.set_xlabel(f"{name} [{units}]" if units else name, parse_math=False)
+        locator = axes.xaxis.get_major_locator()
+        if isinstance(locator, MaxNLocator):
+            locator.set_params(integer=name == "step")
         if self._given_axes is None:
             axes.set_title(f"{label}, {run.label}", fontsize=10, parse_math=False)
         axes.set_ylabel(f"mean of each step\n(bars: {ERRORS[self.errors]})", parse_math=False)

@@ -6,37 +6,20 @@ https://areadetector.github.io/areaDetector/ADAndor3/andor3.html
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
-
 from ophyd import Component, Signal
 from ophyd.areadetector.cam import Andor3DetectorCam, PilatusDetectorCam
 
 from femto_bluesky.devices.burst_detector import BurstDetector
-from femto_bluesky.devices.hdf5_plugin import PluginStyle
 from femto_bluesky.devices.raw_frames import DispensableFrames
-from femto_bluesky.model.detectors import settings_of
+from femto_bluesky.model.detectors import DetectorSettings
 
 
 class Pilatus(BurstDetector):
     """A Dectris Pilatus (`PilatusDetectorCam`). Configuration: threshold energy (keV), gain."""
 
     configured = ("threshold_energy", "gain_menu", "num_exposures")
+    pixel_m = 172e-6
     cam = Component(PilatusDetectorCam, "cam1:")
-
-    def __init__(
-        self,
-        prefix: str,
-        *,
-        name: str = "pilatus",
-        directory: str | Path,
-        ioc_directory: str | PurePath | None = None,
-        style: PluginStyle = "stream",
-        pixel_size_m: float = 172e-6,
-    ) -> None:
-        super().__init__(
-            prefix, name=name, directory=directory, ioc_directory=ioc_directory, style=style,
-            pixel_size_m=pixel_size_m,
-        )  # fmt: skip
 
 
 class AndorCamera(BurstDetector):
@@ -57,23 +40,7 @@ class AndorCamera(BurstDetector):
     dark_adu = Component(Signal, value=0.0, kind="config")
     threshold_adu = Component(Signal, value=0.0, kind="config")
 
-    def __init__(
-        self,
-        prefix: str,
-        *,
-        name: str,
-        directory: str | Path,
-        ioc_directory: str | PurePath | None = None,
-        style: PluginStyle = "stream",
-        pixel_size_m: float | None = None,
-    ) -> None:
-        known = settings_of(name)
-        if pixel_size_m is None and known.pixel_size_m is not None:
-            pixel_size_m = known.pixel_size_m[0]
-        super().__init__(
-            prefix, name=name, directory=directory, ioc_directory=ioc_directory, style=style,
-            pixel_size_m=pixel_size_m,
-        )  # fmt: skip
+    def _take_over(self, known: DetectorSettings) -> None:
         self.dark_adu.put(float(known.dark_adu or 0))
         self.threshold_adu.put(float(known.threshold_adu))
 

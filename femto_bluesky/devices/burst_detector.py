@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any, get_args
 
 import numpy as np
-import ophyd
 from ophyd import Component, DeviceStatus, Signal
+from ophyd.areadetector.cam import CamBase
 from ophyd.areadetector.detectors import DetectorBase
 from ophyd.device import Staged
 from ophyd.signal import AttributeSignal
-from ophyd.utils.errors import DisconnectedError
 
+from femto_bluesky.devices.burst_watch import BurstWatch, DetectorLostError, is_gone
 from femto_bluesky.devices.hdf5_plugin import (
     SETTLE_S,
     DetectorError,
     PluginStyle,
     SwmrHdf5Plugin,
 )
+from femto_bluesky.model.detectors import DetectorSettings, settings_of
+
+__all__ = ["BurstDetector", "DetectorError", "DetectorLostError"]
 
 log = logging.getLogger(__name__)
-
-GONE = (TimeoutError, DisconnectedError)
-"""What ophyd raises where an IOC does not answer."""
 
 CONFIGURED = (
     "acquire_time acquire_period num_images image_mode trigger_mode manufacturer model min_x min_y "
@@ -36,16 +34,14 @@ CONFIGURED = (
 """What every descriptor says of the camera itself; subclasses add to it."""
 
 
-class DetectorLostError(DetectorError):
-    """A detector whose IOC went away while frames were taken."""
-
-
 class BurstDetector(DetectorBase):
     """A camera with an HDF5 plugin: `cam.num_images` frames a trigger, all of a staging in a file.
 
-    A subclass names the camera class as `cam` and how `cam.image_mode` calls a finite number of
-    frames. `directory` is where files go, as this computer sees it; `ioc_directory` as the IOC sees
-    it, where that differs (a `PureWindowsPath` for an IOC on Windows).
+    A subclass names the camera class as `cam`, how `cam.image_mode` calls a finite number of frames
+    (`mode_of_bursts`), which of the camera's records belong in descriptors (`configured`), and the
+    pixel (`pixel_m`, in metres) where the table of detectors does not know it by the name.
+    `directory` is where files go, as this computer sees it; `ioc_directory` as the IOC sees it,
+    where that differs (a `PureWindowsPath` for an IOC on Windows).
 
     Data keys: `<name>_image`, shape [num_images, rows, columns]; `<name>_first_frame` (where the
     burst begins in the file, from 0) and `<name>_n_frames` (how many frames have come: fewer than
@@ -56,8 +52,11 @@ class BurstDetector(DetectorBase):
 
     mode_of_bursts = "Multiple"
     configured: tuple[str, ...] = ()
+    pixel_m: float | None = None
     own_configuration: tuple[str, ...] = ("pixel_size_m", "exposure_s")
 
+    # before the plugin: a camera in live view is stopped first, and nothing of that is in the file
+    cam = Component(CamBase, "cam1:")
     hdf5 = Component(SwmrHdf5Plugin, "HDF1:")
     first_frame = Component(Signal, value=0, kind="normal")
     n_frames = Component(Signal, value=0, kind="normal")
@@ -76,8 +75,9 @@ class BurstDetector(DetectorBase):
     ) -> None:
         """Make the device; nothing is set on the IOC before it is staged.
 
-        `style` is how documents point to frames, as in `SwmrHdf5Plugin`. Raises `ValueError` for
-        another one.
+        `style` is how documents point to frames, as in `SwmrHdf5Plugin`; `pixel_size_m` is the edge
+        of a pixel (None: as the table of detectors or the class says). Raises `ValueError` for
+        another style.
         """
         if style not in get_args(PluginStyle):
             raise ValueError(
@@ -86,17 +86,21 @@ class BurstDetector(DetectorBase):
         super().__init__(prefix, name=name)
         self.hdf5.style = style
         self._set_paths(Path(directory).absolute(), ioc_directory)
-        if pixel_size_m is not None:
-            self.pixel_size_m.put([pixel_size_m, pixel_size_m])
+        known = settings_of(name)
+        edge = self.pixel_m if pixel_size_m is None else pixel_size_m
+        if pixel_size_m is None and known.pixel_size_m is not None:
+            self.pixel_size_m.put(list(known.pixel_size_m))
+        elif edge is not None:
+            self.pixel_size_m.put([edge, edge])
+        self._take_over(known)
         self.cam.configuration_attrs = [*CONFIGURED, *self.configured]
         self.cam.stage_sigs.update({"acquire": 0, "image_mode": self.mode_of_bursts})
         self.read_attrs = ["hdf5", "first_frame", "n_frames"]
         self.configuration_attrs = ["cam", *self.own_configuration]
-        self._news = threading.Event()
-        self._n_captured = 0
-        self._is_acquiring = False
-        self._is_abandoned = False
-        self._burst: threading.Thread | None = None
+        self._watch: BurstWatch | None = None
+
+    def _take_over(self, known: DetectorSettings) -> None:
+        """Take over more of what the table of detectors knows; for subclasses."""
 
     @property
     def image_key(self) -> str:
@@ -143,28 +147,23 @@ class BurstDetector(DetectorBase):
     def stage(self) -> list[object]:
         """Begin a new file and make ready for bursts."""
         staged: list[object] = super().stage()
-        self._is_abandoned = False
-        self._burst = None
-        self._n_captured = 0
-        self.hdf5.num_captured.subscribe(self._captured, run=True)
-        self.cam.acquire.subscribe(self._acquired, run=False)
-        self.cam.acquire.subscribe(self._connected, event_type="meta", run=False)
+        self._watch = BurstWatch(self)
         return staged
 
     def unstage(self) -> list[object]:
-        """Close the file and put back what staging has set.
+        """End a burst that is being taken, close the file and put back what staging has set.
 
         Where the IOC is gone there is nothing to be put back: the log says so, nothing is raised.
         """
-        self._is_abandoned = True
-        self._news.set()
-        self.hdf5.num_captured.clear_sub(self._captured)
-        self.cam.acquire.clear_sub(self._acquired)
-        self.cam.acquire.clear_sub(self._connected)
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.end()
         if self.cam.acquire.connected:
             try:
                 unstaged: list[object] = super().unstage()
-            except GONE as failure:
+            except Exception as failure:
+                if not is_gone(self, failure):
+                    raise
                 log.warning("%s: %s", self.name, failure)
             else:
                 return unstaged
@@ -173,6 +172,15 @@ class BurstDetector(DetectorBase):
             device._original_vals.clear()
             device._staged = Staged.no
         return [self]
+
+    def stop(self, *, success: bool = False) -> None:
+        """Stop the camera. A burst that is being taken ends with the frames that it has.
+
+        ophyd calls it also when a burst has failed.
+        """
+        if self.cam.acquire.connected:
+            self.cam.acquire.put(0, wait=False)
+        super().stop(success=success)
 
     def configure(self, d: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Change the configuration; `num_images` stands for `cam.num_images`."""
@@ -184,104 +192,21 @@ class BurstDetector(DetectorBase):
         """Take a burst; done when its frames are in the file.
 
         The status fails with `DetectorLostError` when the IOC goes away meanwhile, and with
-        `DetectorError` when no frame came.
+        `DetectorError` when no frame came, or the plugin could not write one. Where the detector is
+        unstaged meanwhile it is done, and the log says that the burst was lost.
         """
-        if self._staged != Staged.yes:
+        if self._staged != Staged.yes or self._watch is None:
             raise DetectorError(
                 f"{self.name} was triggered but is not staged, so it has no file to write to; use "
                 f"a plan that stages its detectors, or call {self.name}.stage() first"
             )
-        if not self.cam.acquire.connected:
-            raise self._lost()
-        status = DeviceStatus(self)
-        # of the control layer, for Channel Access wants its context in each thread
-        self._burst = ophyd.cl.thread_class(
-            target=self._take, args=(status, self._burst), name=f"{self.name} burst", daemon=True
-        )
-        self._burst.start()
-        return status
+        return self._watch.take()
 
-    def _take(self, status: DeviceStatus, before: threading.Thread | None) -> None:
-        try:
-            if before is not None:
-                before.join()  # a pause in the middle of a burst: the camera is still at work
-            first = int(self.hdf5.num_captured.get())
-            n_frames = int(self.cam.num_images.get())
-            self._n_captured = first
-            self._is_acquiring = True
-            self.cam.acquire.put(1, wait=False)
-            taken = self._wait(first, n_frames)
-            self.first_frame.put(first)
-            self.n_frames.put(taken)
-            self.hdf5.note_burst(first, taken)
-        except GONE as failure:
-            # a question to the IOC may find out before the connection is known to be lost
-            lost = self._lost()
-            lost.__cause__ = failure
-            status.set_exception(lost)
-        except Exception as failure:
-            # in a thread of its own nobody else would hear of it
-            status.set_exception(failure)
-        else:
-            status.set_finished()
-
-    def _wait(self, first: int, n_frames: int) -> int:
-        """Wait for the frames of a burst; return how many came."""
-        ended: float | None = None
-        while True:
-            self._news.wait(SETTLE_S / 4)
-            self._news.clear()
-            if self._is_abandoned:
-                raise DetectorError(f"{self.name} was unstaged in the middle of a burst")
-            if not self.cam.acquire.connected:
-                raise self._lost()
-            if self._is_acquiring:
-                ended = None
-                continue
-            taken = self._n_captured - first
-            if taken == n_frames:
-                return taken
-            if ended is None:
-                ended = time.monotonic()
-            elif time.monotonic() - ended > SETTLE_S:
-                # whatever monitors said: the camera may be at work
-                self._is_acquiring = bool(self.cam.acquire.get())
-                if not self._is_acquiring:
-                    taken = int(self.hdf5.num_captured.get()) - first
-                    return taken if taken == n_frames else self._of_other_length(taken, n_frames)
-
-    def _of_other_length(self, taken: int, n_frames: int) -> int:
-        message = self.hdf5.write_message.get() or "none"
-        if taken < 1:
-            raise DetectorError(
-                f"{self.name}: the camera has stopped and no frame is in {self.hdf5.file}, "
-                f"expected {n_frames}; look at the camera's and the HDF5 plugin's page (dropped "
-                f"arrays, disk). The plugin's message: {message}"
-            )
-        log.warning(
-            "%s: a burst has %d frames, expected %d; the event says so. The plugin's message: %s",
-            self.name, taken, n_frames, message,
-        )  # fmt: skip
-        return taken
-
-    def _lost(self) -> DetectorLostError:
-        return DetectorLostError(
-            f"{self.name}: the IOC {self.prefix} is gone in the middle of a run; frames that were "
-            "written before are good. Restart the IOC, then the scan"
-        )
-
-    def _captured(self, value: Any = None, **_: Any) -> None:
-        self._n_captured = int(value or 0)
-        self._news.set()
-
-    def _acquired(self, value: Any = None, **_: Any) -> None:
-        if value in (0, "Done"):
-            self._is_acquiring = False
-            self._news.set()
-
-    def _connected(self, connected: bool = True, **_: Any) -> None:
-        if not connected:
-            self._news.set()
+    def note_burst(self, first_frame: int, n_frames: int) -> None:
+        """Say in the next event, and in documents, where the burst is that has been taken."""
+        self.first_frame.put(first_frame)
+        self.n_frames.put(n_frames)
+        self.hdf5.note_burst(first_frame, n_frames)
 
     @property
     def _exposure_s(self) -> float:
@@ -289,7 +214,14 @@ class BurstDetector(DetectorBase):
 
     @_exposure_s.setter
     def _exposure_s(self, value: float) -> None:
-        self.cam.acquire_time.set(value).wait()
+        try:
+            self.cam.acquire_time.set(value, timeout=SETTLE_S).wait()
+        except TimeoutError:
+            # a camera rounds to rows, and has limits; ophyd would wait for the value for ever
+            log.warning(
+                "%s: asked for an exposure of %g s, the camera takes %g s",
+                self.name, value, self._exposure_s,
+            )  # fmt: skip
 
     def _set_paths(self, directory: Path, of_ioc: str | PurePath | None) -> None:
         if of_ioc is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -26,6 +27,18 @@ Style = Literal["inline", "datum", "stream", "tiff"]
 
 DATASET = "/entry/data/data"  # where areaDetector's HDF5 plugin puts its frames
 TIFF_TEMPLATE = "%s%s_%6.6d.tiff"  # areaDetector's: path, file name, number of the file
+
+
+def is_lost(resource: dict[str, Any], waiting: Iterable[AssetDocument]) -> bool:
+    """Whether a resource was handed out and did not come to any run.
+
+    So it is after a pause between the reading and the saving of a file's first event: bluesky drops
+    what it has collected by then, and refuses what refers to it afterwards. It notes the run in a
+    resource when it sends it on. An empty document is none, and is not lost.
+    """
+    if not resource or "run_start" in resource:
+        return False
+    return not any(document is resource for _, document in waiting)
 
 
 class FrameFiles(Protocol):
@@ -73,26 +86,33 @@ class StreamedFrames:
     ) -> None:
         self.path: Path | None = path
         self._stack = FrameStack(path, DATASET, shape, dtype)
-        bundle = compose_stream_resource(
-            mimetype=MIMETYPE,
-            uri=self._stack.uri,
-            data_key=data_key,
-            parameters=self._stack.parameters,
-        )
-        self._compose = bundle.compose_stream_datum
-        self._documents: list[AssetDocument] = [
-            ("stream_resource", dict(bundle.stream_resource_doc))
-        ]
+        self._data_key = data_key
+        self._documents: list[AssetDocument] = []
+        self._begin()
         self.n_bursts = 0
 
     def append(self, frames: NDArray[Any]) -> Any:
         """Write the burst; its stream_datum waits to be collected."""
         for frame in frames:
             self._stack.append(frame)
+        if is_lost(self._resource, self._documents):
+            self._begin()
         indices = StreamRange(start=self.n_bursts, stop=self.n_bursts + 1)
         self._documents.append(("stream_datum", dict(self._compose(indices=indices))))
         self.n_bursts += 1
         return None
+
+    def _begin(self) -> None:
+        """Hand out the resource."""
+        bundle = compose_stream_resource(
+            mimetype=MIMETYPE,
+            uri=self._stack.uri,
+            data_key=self._data_key,
+            parameters=self._stack.parameters,
+        )
+        self._compose = bundle.compose_stream_datum
+        self._resource = dict(bundle.stream_resource_doc)
+        self._documents.append(("stream_resource", self._resource))
 
     def take_documents(self) -> list[AssetDocument]:
         """The documents since the last call, each handed out once."""
@@ -110,24 +130,26 @@ class _Datums:
     def __init__(
         self, spec: str, root: Path, resource_path: Path, resource_kwargs: dict[str, Any]
     ) -> None:
-        self._uid = str(uuid.uuid4())
         self._points = itertools.count()
-        resource = {
+        self._resource = {
             "spec": spec,
             "root": str(root),
             "resource_path": str(resource_path.relative_to(root)),
             "resource_kwargs": resource_kwargs,
             "path_semantics": "posix",
-            "uid": self._uid,
+            "uid": str(uuid.uuid4()),
         }
-        self._documents: list[AssetDocument] = [("resource", resource)]
+        self._documents: list[AssetDocument] = [("resource", self._resource)]
 
     def next_datum(self) -> str:
         """Make the next burst's datum; return its id."""
         point = next(self._points)
+        if is_lost(self._resource, self._documents):
+            self._resource = {**self._resource, "uid": str(uuid.uuid4())}
+            self._documents.append(("resource", self._resource))
         datum = {
-            "resource": self._uid,
-            "datum_id": f"{self._uid}/{point}",
+            "resource": self._resource["uid"],
+            "datum_id": f"{self._resource['uid']}/{point}",
             "datum_kwargs": {"point_number": point},
         }
         self._documents.append(("datum", datum))

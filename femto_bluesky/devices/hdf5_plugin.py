@@ -16,10 +16,12 @@ from typing import Any, Literal
 from event_model import compose_stream_resource
 from event_model.documents import StreamRange
 from numpy.typing import NDArray
+from ophyd import Component
+from ophyd.areadetector.base import EpicsSignalWithRBV
 from ophyd.areadetector.filestore_mixins import FileStoreHDF5
 from ophyd.areadetector.plugins import HDF5Plugin_V34
 
-from femto_bluesky.devices.frame_files import DATASET
+from femto_bluesky.devices.frame_files import DATASET, is_lost
 from femto_bluesky.files.opening import open_hdf5
 from femto_bluesky.files.stacks import MIMETYPE, file_uri
 
@@ -27,6 +29,9 @@ PluginStyle = Literal["stream", "datum", "inline"]
 
 SETTLE_S = 2.0
 """How long a readback may be behind what was set; it comes by a way of its own."""
+
+OPEN_S = 10.0
+"""How long a file may take to be opened."""
 
 WARMUP_S = 10.0
 """How long a frame may take beside its exposure until the plugin has it."""
@@ -44,9 +49,13 @@ class SwmrHdf5Plugin(HDF5Plugin_V34, FileStoreHDF5):
     way to the file: the frames are read from it and stand in the event, for small cameras and for
     tests).
 
-    ADCore must be 3.4 or newer. Staging raises `DetectorError` where the IOC does not write with
-    SWMR, or where the plugin expects frames of another shape than the camera takes now.
+    ADCore must be 3.4 or newer. Staging raises `DetectorError` where the IOC does not open the file
+    or does not write it with SWMR, or where the plugin expects frames of another shape than the
+    camera takes now.
     """
+
+    # ophyd's waits forever for a file that cannot be opened
+    capture = Component(EpicsSignalWithRBV, "Capture", write_timeout=OPEN_S)
 
     def __init__(
         self,
@@ -67,6 +76,8 @@ class SwmrHdf5Plugin(HDF5Plugin_V34, FileStoreHDF5):
                 "swmr_mode": "On",
                 "num_frames_chunks": 1,  # a frame is read without its neighbours
                 "num_frames_flush": 1,
+                "num_extra_dims": 0,  # or the dataset has more than frame, row and column
+                "min_callback_time": 0,  # or the plugin leaves out frames
             }
         )
         # the settings above count only while no file is open
@@ -74,6 +85,8 @@ class SwmrHdf5Plugin(HDF5Plugin_V34, FileStoreHDF5):
         self.file: Path | None = None
         self.n_bursts = 0
         self._compose: Callable[..., Mapping[str, Any]] | None = None
+        self._resource: dict[str, Any] = {}
+        self._resource_kwargs: dict[str, Any] = {}
         self._reading: dict[str, Any] | None = None
 
     def make_filename(self) -> tuple[str, str, str]:
@@ -90,7 +103,16 @@ class SwmrHdf5Plugin(HDF5Plugin_V34, FileStoreHDF5):
         self.n_bursts = 0
         self._reading = None
         self.file = None
-        super().stage()
+        try:
+            super().stage()
+        except TimeoutError as failure:
+            if not self.capture.connected:
+                raise
+            raise DetectorError(
+                f"{self.parent.name}: the HDF5 plugin opens no file {self.file_name.get()!r} in "
+                f"{self.file_path.get()!r} ({failure}); may the IOC write there, and is there room "
+                f"on the disk? The plugin's message: {self.write_message.get() or 'none'}"
+            ) from failure
         deadline = time.monotonic() + SETTLE_S
         while self.swmr_active.get(as_string=True) not in ("Active", "1"):
             if time.monotonic() > deadline:
@@ -149,6 +171,8 @@ class SwmrHdf5Plugin(HDF5Plugin_V34, FileStoreHDF5):
 
     def note_burst(self, first_frame: int, n_frames: int) -> None:
         """Say in documents that the file has another burst, and where."""
+        if is_lost(self._resource, self._asset_docs_cache):
+            self._generate_resource(self._resource_kwargs)
         if self._compose is not None:
             indices = StreamRange(start=self.n_bursts, stop=self.n_bursts + 1)
             self._asset_docs_cache.append(("stream_datum", dict(self._compose(indices=indices))))
@@ -179,12 +203,14 @@ class SwmrHdf5Plugin(HDF5Plugin_V34, FileStoreHDF5):
         return frames
 
     def _generate_resource(self, resource_kwargs: dict[str, Any]) -> None:
+        self._resource, self._resource_kwargs = {}, resource_kwargs
         if self.style == "inline":
             return
         if self.style == "datum":
             super()._generate_resource(resource_kwargs)
+            self._resource = self._asset_docs_cache[-1][1]
             # the path is the one that is read here, whatever the IOC's own looks like
-            self._asset_docs_cache[-1][1]["path_semantics"] = "posix"
+            self._resource["path_semantics"] = "posix"
             return
         height, width = self.frame_shape
         bundle = compose_stream_resource(
@@ -194,7 +220,8 @@ class SwmrHdf5Plugin(HDF5Plugin_V34, FileStoreHDF5):
             parameters={"dataset": DATASET, "chunk_shape": [1, height, width], "swmr": True},
         )
         self._compose = bundle.compose_stream_datum
-        self._asset_docs_cache.append(("stream_resource", dict(bundle.stream_resource_doc)))
+        self._resource = dict(bundle.stream_resource_doc)
+        self._asset_docs_cache.append(("stream_resource", self._resource))
 
     @property
     def frame_shape(self) -> tuple[int, int]:

@@ -96,7 +96,7 @@ class PhotonWitness:
         if not settings.get("counting", False):
             return "photon detection does not count; configure it with counting=True"
         only = settings.get("detector")
-        if only and detector and not detector.startswith(only):
+        if only and detector and detector != only:
             return f"photon detection counts on {only!r} only"
         if self._last_failure is not None:
             kind = type(self._last_failure).__name__

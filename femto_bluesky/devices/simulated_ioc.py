@@ -8,9 +8,11 @@ beamline.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,18 @@ from femto_bluesky.files.stacks import FrameStack
 
 log = logging.getLogger(__name__)
 
+LIVE_VIEW_S = 0.005
+"""Between two frames of a camera that takes them without end."""
+
 
 class SimulatedIoc:
     """Plays the IOC of a fake `detector`, whose frames come from `source`.
 
     Frames are numbered through its life, so no two carry the same noise; the position handed to the
-    source is that of `motor`, or 0.0 without one. `bursts` are those that were taken. `loses` says
-    for a burst (its place in `bursts`) how many of its frames the camera drops, and `before_burst`
-    is called with that number before the first frame: to hold it up, or to let it fail.
+    source is that of `motor`, or 0.0 without one. `bursts` are those that were taken (live view,
+    where `cam.image_mode` says "Continuous", among them). `loses` says for a burst (its place in
+    `bursts`) how many of its frames the camera drops, and `before_burst` is called with that number
+    before the first frame: to hold it up, or to let it fail.
     """
 
     def __init__(
@@ -80,6 +86,7 @@ class SimulatedIoc:
             hdf5.file_number: 0, hdf5.file_path_exists: 1, hdf5.full_file_name: "",
             hdf5.capture: 0, hdf5.lazy_open: "No", hdf5.swmr_mode: "Off", hdf5.swmr_active: "Off",
             hdf5.num_frames_chunks: 1, hdf5.num_frames_flush: 0, hdf5.compression: "Blosc",
+            hdf5.num_extra_dims: 0, hdf5.min_callback_time: 0.0, hdf5.write_status: 0,
             hdf5.write_message: "", hdf5.data_type: dtype, hdf5.array_size.depth: 0,
             hdf5.array_size.height: rows, hdf5.array_size.width: columns, hdf5.height: rows,
             hdf5.width: columns,
@@ -147,21 +154,34 @@ class SimulatedIoc:
         path = None if self._stack is None else self._stack.path
         burst = SimulatedBurst(taken, n_frames, self.position, first, path)
         self.bursts.append(burst)
+        is_live_view = cam.image_mode.get(as_string=True) == "Continuous"
+        n_shown = 0
         try:
             self.before_burst(place)
-            for index in range(n_frames):
-                if self._stops.is_set():
+            for index in itertools.count() if is_live_view else range(n_frames):
+                if self._stops.wait(LIVE_VIEW_S if is_live_view else 0):
                     break
                 frame = self.source(taken + index, burst.position)
                 self._show(frame)
                 if self._stack is not None:
-                    self._stack.append(frame)
+                    self._write(self._stack, frame)
                     hdf5.num_captured.sim_put(len(self._stack))
+                n_shown = index + 1
         except Exception as failure:
             # an IOC goes on: its message says what happened, and the burst is short
             log.exception("%s: the simulated camera has failed", self._detector.name)
             hdf5.write_message.sim_put(f"{type(failure).__name__}: {failure}")
+        self.bursts[place] = replace(burst, n_frames=n_shown)
         cam.acquire.sim_put(0)
+
+    def _write(self, stack: FrameStack, frame: NDArray[Any]) -> None:
+        status = self._detector.hdf5.write_status
+        try:
+            stack.append(frame)
+        except Exception:
+            status.sim_put(1)
+            raise
+        status.sim_put(0)
 
     def _show(self, frame: NDArray[Any]) -> None:
         """Have the plugin note what it has seen."""

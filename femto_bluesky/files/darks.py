@@ -144,7 +144,7 @@ def read_darks(folder: Path | str) -> DarkFiles:
 def newest_darks(directory: Path | str) -> dict[str, DarkFiles]:
     """The newest darks of each detector in a directory of collections, by the detector's name.
 
-    A folder that cannot be read is left out, and the log says so.
+    A folder that cannot be read is left out, and the log says so; also where there is none at all.
     """
     found: dict[str, DarkFiles] = {}
     for record in sorted(Path(directory).glob(f"*/{RECORD}")):
@@ -156,4 +156,6 @@ def newest_darks(directory: Path | str) -> dict[str, DarkFiles]:
         before = found.get(files.detector)
         if before is None or files.last_time >= before.last_time:
             found[files.detector] = files
+    if not found:
+        log.warning("%s: no darks found; collect some, or check the path", directory)
     return found

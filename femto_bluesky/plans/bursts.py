@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from typing import Any
 
 from bluesky import plan_stubs as bps
 from bluesky import preprocessors as bpp
-from bluesky.utils import MsgGenerator
+from bluesky.utils import MsgGenerator, RunEngineControlException
+
+log = logging.getLogger(__name__)
 
 
 class PlanError(ValueError):
@@ -101,7 +104,8 @@ def with_frames(
 
     The lengths are set before the plan stages the detectors, for files and descriptors are made
     for bursts of one length; and they are set back however the plan ends, also after an error or
-    RE.abort (not after RE.halt, which carries nothing out).
+    RE.abort (not after RE.halt, which carries nothing out). What cannot be set back, because a
+    detector is gone by then, is said in the log.
 
     Where staging sets the length itself (`stage_sigs`, as areaDetector classes may), the value
     there is replaced for so long. Raises `PlanError` for a detector without a length.
@@ -123,7 +127,17 @@ def with_frames(
 
     def set_back() -> MsgGenerator[None]:
         for signal, length in before:
-            yield from bps.abs_set(signal, length, wait=True)
+            try:
+                yield from bps.abs_set(signal, length, wait=True)
+            except RunEngineControlException:
+                raise
+            except Exception as failure:
+                # of a detector that is gone; that must not hide why the plan has ended, nor keep
+                # the others as they are
+                log.error(
+                    "%s could not be set back to %s (%r); do it when the detector is back",
+                    name_of(signal), length, failure,
+                )  # fmt: skip
 
     try:
         return (yield from bpp.finalize_wrapper(carry_out(), set_back))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-HC_KEV_ANGSTROM = 12.398419843320026  # h c, exact in the SI of 2019
+from femto_bluesky.model.geometry import HC_KEV_ANGSTROM
 
 # Modules of a Pilatus and the gaps between them, in pixels: Dectris, "Pilatus3 user manual".
 MODULE_ROWS, MODULE_COLUMNS = 195, 487

@@ -139,7 +139,13 @@ def test_settings_count_from_the_next_shot_on():
     assert before.frame.dense()[1, 3] == 900, "a shot handed on stays as it was"
     cleaning.configure({"dark_adu": None, "threshold_adu": None})
     assert cleaning.update(shot()).frame.dense()[1, 3] == 900
-    record = {"dark_adu": None, "threshold_adu": None, "dark_file": None, "detector": None}
+    record = {
+        "dark_adu": None,
+        "threshold_adu": None,
+        "dark_file": None,
+        "dark_files": {},
+        "detector": None,
+    }
     assert cleaning.settings_record() == record
 
 

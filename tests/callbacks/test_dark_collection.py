@@ -196,8 +196,8 @@ def test_photons_are_counted_with_the_darks(darks, balor, motor, lit, tmp_path):
     files = darks.save(tmp_path)["andor3_balor1"]
     live = LiveAnalysis(photon_files=False)
     use_darks(live, files)
-    assert live.photons.settings.dark_file == files.level
-    assert live.photons.settings.hot_pixel_file == files.hot_pixels
+    assert live.photons.settings.dark_files == {"andor3_balor1": files.level}
+    assert live.photons.settings.hot_pixel_files == {"andor3_balor1": files.hot_pixels}
     frames = []
     live.rois.update = lambda shot: frames.append(shot.frame) or shot
     run_plan(burst_scan([balor], motor, 0, 1, 2, 3), live)
@@ -237,8 +237,9 @@ def test_both_sorts_of_camera_and_a_counting_detector(tmp_path):
         collection.update(shot)
     live = LiveAnalysis()
     use_darks(live, collection.save(tmp_path))
-    assert live.photons.settings.detector == "andor3_balor1"
-    assert live.cleaning.settings.detector == "andor3_zyla12"
+    assert list(live.photons.settings.dark_files) == ["andor3_balor1"]
+    assert list(live.photons.settings.hot_pixel_files) == ["andor3_balor1"]
+    assert list(live.cleaning.settings.dark_files) == ["andor3_zyla12"]
 
 
 def test_darks_of_a_detector_that_the_table_does_not_know(tmp_path):
@@ -247,21 +248,51 @@ def test_darks_of_a_detector_that_the_table_does_not_know(tmp_path):
         collection.update(shot)
     live = LiveAnalysis(detectors={"my_camera": DetectorSettings(kind="camera", dark_adu=0)})
     use_darks(live, collection.save(tmp_path))
-    assert live.cleaning.settings.detector == "my_camera"
+    assert list(live.cleaning.settings.dark_files) == ["my_camera"]
 
 
-def test_two_cameras_of_one_sort_are_refused(tmp_path):
-    collection = DarkCollection()
-    for shot in make_shots(("andor3_zyla10", "andor3_zyla12")):
+@pytest.mark.parametrize(
+    "names", [("andor3_zyla10", "andor3_zyla12"), ("andor3_balor1", "andor3_balor2")]
+)
+def test_two_cameras_of_one_sort_have_their_own(tmp_path, names):
+    shots = make_shots(names)
+    collection, live, alone = DarkCollection(), LiveAnalysis(photon_files=False), {}
+    for shot in shots:
         collection.update(shot)
-    files, live = collection.save(tmp_path), LiveAnalysis()
+    files = collection.save(tmp_path)
+    assert not np.array_equal(*(np.load(files[name].level) for name in names))
+    for name in names:  # one by one, as they are collected
+        use_darks(live, files[name])
+        alone[name] = LiveAnalysis(photon_files=False)
+        use_darks(alone[name], files[name])
+    assert json.loads(json.dumps(live.settings_record())) == live.settings_record()
+    for pipeline in (live, live.fresh()):
+        for shot in shots:
+            expected = alone[shot.detector]
+            frames = [
+                part.photons.update(part.cleaning.update(shot)).frame.dense()
+                for part in (pipeline, expected)
+            ]
+            np.testing.assert_array_equal(*frames)
+    counted = "andor3_balor1" in names
+    part = live.photons if counted else live.cleaning
+    assert part.settings.dark_files == {name: files[name].level for name in names}
+
+
+def test_darks_that_nobody_would_use_are_refused(tmp_path):
+    collection = DarkCollection()
+    for shot in make_shots(("andor3_zyla10",)):
+        collection.update(shot)
+    files, live = collection.save(tmp_path), LiveAnalysis(cmos={"detector": "andor3_zyla12"})
     before = live.settings_record()
-    with pytest.raises(ValueError, match=r"'andor3_zyla12' cannot be used: 'cmos' .* confined to"):
+    with pytest.raises(ValueError, match=r"'andor3_zyla10' cannot .* confined to 'andor3_zyla12'"):
         use_darks(live, files)
+    files["andor3_zyla10"].level.unlink()
+    live.configure({"cmos": {"detector": None}})
+    with pytest.raises(ValueError, match="no such file"):
+        use_darks(live, files)
+    live.configure({"cmos": {"detector": "andor3_zyla12"}})
     assert live.settings_record() == before
-    use_darks(live, files["andor3_zyla10"])
-    with pytest.raises(ValueError, match="confined to 'andor3_zyla10'"):
-        use_darks(live, files["andor3_zyla12"])
 
 
 def test_settings(darks):

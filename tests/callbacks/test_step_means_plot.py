@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -19,32 +17,11 @@ from tests.callbacks.step_plots import (
     docs_of,
     drawn,
     expected,
-    noisy,
     subscribed,
     titles,
 )
 
-
-@pytest.fixture(autouse=True)
-def failures(monkeypatch):
-    """What goes wrong in the plot fails the test instead of being logged."""
-    monkeypatch.setenv("BLUESKY_DEBUG_CALLBACKS", "1")
-
-
-@pytest.fixture(autouse=True)
-def no_pyplot(monkeypatch):
-    """Another test may have imported it."""
-    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
-
-
-@pytest.fixture
-def motor():
-    return SimulatedMotor(name="stage_x")
-
-
-@pytest.fixture
-def camera(tmp_path, motor):
-    return SimulatedDetector(name="camera", source=noisy, directory=tmp_path, motor=motor)
+pytestmark = pytest.mark.usefixtures("strict_plots")
 
 
 @pytest.mark.parametrize("errors", ["std", "sem"])
@@ -172,6 +149,29 @@ def test_earlier_runs_stay_on_request(camera, motor, overlay, kept, shown):
     plot.forget()
     assert list(drawn(axes)) == ["scan 4"]
     assert axes.get_legend() is None
+
+
+def test_runs_of_another_motor_are_not_overlaid(camera, motor):
+    other = SimulatedMotor(name="stage_y")
+    plot = StepMeansPlot(overlay=5)
+    means = subscribed(plot)
+    with run_engine() as engine:
+        engine.subscribe(means)
+        for axis, stop in ((motor, 2), (other, 50), (motor, 3)):
+            engine(burst_scan([camera], axis, 0, stop, 3, 2))
+            labels = [list(drawn(axes)) for axes in plot.figure.axes]
+            assert {axes.get_xlabel() for axes in plot.figure.axes} == {axis.name}
+    assert labels == [["scan 1", "scan 3"]] * 2
+    assert all(axes.get_xlim()[1] < 10 for axes in plot.figure.axes)
+
+
+def test_steps_are_counted_in_whole_numbers(camera, motor):
+    other = SimulatedMotor(name="stage_y")
+    plot = StepMeansPlot()
+    means = subscribed(plot)
+    run_plan(burst_grid([camera], other, 0, 1, 2, motor, 0, 2, 1, frames=2), means)
+    ticks = plot.figure.axes[0].get_xticks()
+    assert [tick == round(tick) for tick in ticks] == [True] * len(ticks)
 
 
 def test_a_grid_is_drawn_against_the_number_of_the_step(camera, motor):

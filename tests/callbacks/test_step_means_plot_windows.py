@@ -12,32 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from femto_bluesky.callbacks.step_means_plot import StepMeansPlot
-from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
 from femto_bluesky.plans import burst_scan
 from femto_bluesky.testing.runs import run_plan
-from tests.callbacks.step_plots import docs_of, noisy, subscribed
+from tests.callbacks.step_plots import docs_of, subscribed
 
-
-@pytest.fixture(autouse=True)
-def failures(monkeypatch):
-    """What goes wrong in the plot fails the test instead of being logged."""
-    monkeypatch.setenv("BLUESKY_DEBUG_CALLBACKS", "1")
-
-
-@pytest.fixture(autouse=True)
-def no_pyplot(monkeypatch):
-    """Another test may have imported it."""
-    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
-
-
-@pytest.fixture
-def motor():
-    return SimulatedMotor(name="stage_x")
-
-
-@pytest.fixture
-def camera(tmp_path, motor):
-    return SimulatedDetector(name="camera", source=noisy, directory=tmp_path, motor=motor)
+pytestmark = pytest.mark.usefixtures("strict_plots")
 
 
 class Windowed(Figure):

@@ -15,11 +15,17 @@ from pathlib import Path
 PREFIX, SHAPE = "LOOP:", (6, 9)
 
 
-@contextmanager
-def ioc():
+def ready():
+    """An IOC that has not begun: what it imports takes longer than what it does."""
     script = Path(__file__).with_name("loopback_ioc.py")
     command = [sys.executable, str(script), PREFIX, *map(str, SHAPE)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+
+
+@contextmanager
+def begun(process):
+    process.stdin.write(b"begin\n")
+    process.stdin.flush()
     try:
         yield process
     finally:
@@ -50,7 +56,7 @@ def numbers(live):
 
 def by_hand(directory):
     """Stage, trigger, read, unstage."""
-    with ioc():
+    with begun(ready()):
         cam = camera(directory)
         cam.stage()
         cam.trigger().wait(10)
@@ -80,7 +86,7 @@ def scan(directory):
 
     from femto_bluesky.testing.runs import run_plan
 
-    with ioc():
+    with begun(ready()):
         live = analysis()
         docs = run_plan(count([camera(directory)], 4), live)
         return {
@@ -97,9 +103,10 @@ def loss(directory):
 
     from femto_bluesky.testing.runs import run_plan
 
+    first_ioc, second_ioc = ready(), ready()
     live, docs, said = analysis(), [], ""
 
-    with ioc() as process:
+    with begun(first_ioc) as process:
         cam = camera(directory)
 
         def kill(name, doc):
@@ -115,7 +122,7 @@ def loss(directory):
         except Exception as failure:
             said = f"{type(failure).__name__}: {failure}"
     first = numbers(live)
-    with ioc():
+    with begun(second_ioc):
         cam.cam.acquire.wait_for_connection(timeout=20)
         cam.hdf5.wait_for_connection(timeout=20)
         cam.cam.wait_for_connection(timeout=20)

@@ -1,7 +1,8 @@
 """An IOC in a process of its own: the areaDetector records of a camera, over Channel Access.
 
 ``python loopback_ioc.py PREFIX ROWS COLUMNS``; a pixel of frame i, counted through the IOC's life,
-is i. It writes HDF5 with SWMR where its records say so. Frames of a burst take 20 ms each.
+is i. It writes HDF5 with SWMR where its records say so. Frames of a burst take 20 ms each. It gets
+ready, and begins when a line comes on its standard input; it ends when that is closed.
 """
 
 from __future__ import annotations
@@ -33,14 +34,16 @@ def records(rows, columns):
         "HDF1:LazyOpen": ["No", "Yes"], "HDF1:SWMRMode": ["Off", "On"], "HDF1:NumFramesChunks": 1,
         "HDF1:NumFramesFlush": 0, "HDF1:DataType": ["UInt16"],
         "HDF1:Compression": ["None", "Blosc"], "HDF1:FilePath": "/",
-        "HDF1:FileName": "", "HDF1:FileTemplate": "", "HDF1:NDArrayPort": "CAM",
+        "HDF1:NumExtraDims": 0, "HDF1:MinCallbackTime": 0.0, "HDF1:FileName": "",
+        "HDF1:FileTemplate": "", "HDF1:NDArrayPort": "CAM",
     }  # fmt: skip
     alone = {
         "cam1:PortName_RBV": "CAM", "cam1:Manufacturer_RBV": "femto", "cam1:Model_RBV": "loopback",
         "cam1:TemperatureActual": -20.0, "cam1:ArraySizeX_RBV": columns,
         "cam1:ArraySizeY_RBV": rows, "cam1:ArraySizeZ_RBV": 0, "HDF1:PortName_RBV": "HDF5",
         "HDF1:PluginType_RBV": "NDFileHDF5 ver3.12", "HDF1:FilePathExists_RBV": 1,
-        "HDF1:FullFileName_RBV": "", "HDF1:NumCaptured_RBV": 0, "HDF1:WriteMessage": "",
+        "HDF1:FullFileName_RBV": "", "HDF1:NumCaptured_RBV": 0,
+        "HDF1:WriteMessage": "", "HDF1:WriteStatus": ["Write OK", "Write error"],
         "HDF1:SWMRActive_RBV": ["Off", "Active"],
         "HDF1:ArraySize0_RBV": columns, "HDF1:ArraySize1_RBV": rows, "HDF1:ArraySize2_RBV": 0,
     }  # fmt: skip
@@ -125,9 +128,10 @@ def main(prefix, rows, columns):
     for name, value in pairs.items():
         body[attribute(f"{name}_RBV")] = pvproperty(name=f"{name}_RBV", **kind(name, value))
         body[attribute(name)] = pvproperty(name=name, put=putter(name), **kind(name, value))
+    camera = type("Camera", (ByName,), body)(prefix=prefix)
+    sys.stdin.readline()
     # it ends with whoever has started it
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-    camera = type("Camera", (ByName,), body)(prefix=prefix)
     run(camera.pvdb, interfaces=["127.0.0.1"], log_pv_names=False)
 
 

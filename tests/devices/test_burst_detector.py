@@ -12,54 +12,20 @@ from bluesky import preprocessors as bpp
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 from event_model import DocumentNames, schema_validators
 
-from femto_bluesky import Roi, replay
+from femto_bluesky import replay
 from femto_bluesky.callbacks import RoiMeans
 from femto_bluesky.devices.burst_detector import DetectorError, DetectorLostError
-from femto_bluesky.devices.simulated import SimulatedMotor
-from femto_bluesky.devices.twins import simulated_pilatus, simulated_zyla
+from femto_bluesky.devices.twins import simulated_pilatus
 from femto_bluesky.testing.documents import Recorder
 from femto_bluesky.testing.runs import burst_scan, run_engine, run_plan
+from tests.devices.bursts import POSITIONS, WHOLE, first_frames, means, named, truth
 
-POSITIONS = [1.0, 1.5, 2.0]
 STYLES = ["stream", "datum", "inline"]
-WHOLE = {"whole": Roi(x0=0, y0=0, x1=9, y1=6)}
-
-
-def source(index, position):
-    rng = np.random.default_rng([7, index])
-    return rng.poisson(1 + position, (6, 9)).astype(np.uint16)
-
-
-@pytest.fixture
-def motor():
-    return SimulatedMotor(name="stage_x")
-
-
-@pytest.fixture
-def make(tmp_path, motor):
-    def make(style="stream", n_frames=3, of=simulated_zyla, name="cam"):
-        detector = of(name, directory=tmp_path / "raw", source=source, motor=motor, style=style)
-        detector.num_images.set(n_frames).wait()
-        return detector
-
-    return make
-
-
-def named(docs, kind):
-    return [doc for name, doc in docs if name == kind]
-
-
-def means(analysis):
-    return list(analysis.result()["cam_whole_mean"])
-
-
-def truth(detector, bursts):
-    return [detector.ioc.truth(burst).mean(axis=(1, 2)).mean() for burst in bursts]
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_scan_is_analysed_frame_by_frame(make, motor, style):
-    detector = make(style)
+def test_a_scan_is_analysed_frame_by_frame(make_twin, motor, style):
+    detector = make_twin(style)
     analysis = RoiMeans(WHOLE)
     docs = run_plan(burst_scan([detector], motor, POSITIONS), analysis)
     for name, doc in docs:
@@ -78,8 +44,8 @@ def test_a_scan_is_analysed_frame_by_frame(make, motor, style):
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_what_the_descriptor_says(make, style):
-    docs = run_plan(bp.count([make(style)], 1))
+def test_what_the_descriptor_says(make_twin, style):
+    docs = run_plan(bp.count([make_twin(style)], 1))
     (descriptor,) = named(docs, "descriptor")
     key = descriptor["data_keys"]["cam_image"]
     assert key["shape"] == [3, 6, 9]
@@ -107,9 +73,9 @@ def test_what_the_descriptor_says(make, style):
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_replay_gives_what_was_seen_live(make, motor, style):
+def test_a_replay_gives_what_was_seen_live(make_twin, motor, style):
     live, replayed = RoiMeans(WHOLE), RoiMeans(WHOLE)
-    docs = run_plan(burst_scan([make(style)], motor, POSITIONS, pause_after_save=[1]), live)
+    docs = run_plan(burst_scan([make_twin(style)], motor, POSITIONS, pause_after_save=[1]), live)
     replay(docs, replayed)
     assert live.failures == replayed.failures == []
     assert {key: list(column) for key, column in live.result().items()} == {
@@ -119,19 +85,19 @@ def test_a_replay_gives_what_was_seen_live(make, motor, style):
 
 @pytest.mark.parametrize("when", ["pause_before_read", "pause_after_save"])
 @pytest.mark.parametrize("style", STYLES)
-def test_a_rewound_step_goes_on_in_the_same_file(make, motor, style, when):
-    detector = make(style)
+def test_a_rewound_step_goes_on_in_the_same_file(make_twin, motor, style, when):
+    detector = make_twin(style)
     analysis = RoiMeans(WHOLE)
     docs = run_plan(burst_scan([detector], motor, POSITIONS, **{when: [1]}), analysis)
-    first = [e["data"]["cam_first_frame"] for e in named(docs, "event")]
+    first = first_frames(docs)
     assert first == ([0, 3, 6, 9] if when == "pause_after_save" else [0, 6, 9])
     bursts = [b for b in detector.ioc.bursts if b.first_frame != 3]  # of the lost one
     assert not analysis.failures
     assert means(analysis) == pytest.approx(truth(detector, bursts), rel=1e-12)
 
 
-def test_a_pause_in_the_middle_of_a_burst_lets_the_camera_end_it(make, motor):
-    detector = make()
+def test_a_pause_in_the_middle_of_a_burst_lets_the_camera_end_it(make_twin, motor):
+    detector = make_twin()
     analysis, recorder = RoiMeans(WHOLE), Recorder()
     resumed = threading.Event()
     with run_engine() as engine:
@@ -148,7 +114,7 @@ def test_a_pause_in_the_middle_of_a_burst_lets_the_camera_end_it(make, motor):
             engine(burst_scan([detector], motor, POSITIONS))
         threading.Timer(0.1, resumed.set).start()  # the plan goes on before the burst has ended
         engine.resume()
-    first = [e["data"]["cam_first_frame"] for e in named(recorder.documents, "event")]
+    first = first_frames(recorder.documents)
     assert first == [0, 6, 9]
     assert not analysis.failures
     bursts = [b for b in detector.ioc.bursts if b.first_frame != 3]
@@ -158,8 +124,8 @@ def test_a_pause_in_the_middle_of_a_burst_lets_the_camera_end_it(make, motor):
 
 @pytest.mark.parametrize("reconfigure", [False, True])
 @pytest.mark.parametrize("style", STYLES)
-def test_bursts_may_change_their_length(make, motor, style, reconfigure):
-    detector = make(style)
+def test_bursts_may_change_their_length(make_twin, motor, style, reconfigure):
+    detector = make_twin(style)
     analysis = RoiMeans(WHOLE)
     plan = burst_scan([detector], motor, POSITIONS, n_frames=[3, 2, 4], reconfigure=reconfigure)
     docs = run_plan(plan, analysis)
@@ -168,20 +134,20 @@ def test_bursts_may_change_their_length(make, motor, style, reconfigure):
     assert means(analysis) == pytest.approx(truth(detector, detector.ioc.bursts), rel=1e-12)
 
 
-def test_a_burst_that_lost_frames_says_so(make, motor, caplog):
-    detector = make()
+def test_a_burst_that_lost_frames_says_so(make_twin, motor, caplog):
+    detector = make_twin()
     detector.ioc.loses[1] = 1
     analysis = RoiMeans(WHOLE)
     docs = run_plan(burst_scan([detector], motor, POSITIONS), analysis)
     assert [e["data"]["cam_n_frames"] for e in named(docs, "event")] == [3, 2, 3]
-    assert [e["data"]["cam_first_frame"] for e in named(docs, "event")] == [0, 3, 5]
+    assert first_frames(docs) == [0, 3, 5]
     assert "cam: a burst has 2 frames, expected 3" in caplog.text
     assert not analysis.failures
     assert means(analysis) == pytest.approx(truth(detector, detector.ioc.bursts), rel=1e-12)
 
 
-def test_a_burst_without_frames_fails_the_scan(make, motor):
-    detector = make()
+def test_a_burst_without_frames_fails_the_scan(make_twin, motor):
+    detector = make_twin()
 
     def fail(burst):
         if burst == 1:
@@ -202,8 +168,8 @@ def test_a_burst_without_frames_fails_the_scan(make, motor):
     assert len(named(run_plan(burst_scan([detector], motor, POSITIONS)), "event")) == 3
 
 
-def test_an_ioc_that_goes_away_fails_the_scan_and_the_next_one_runs(make, motor, caplog):
-    detector = make()
+def test_an_ioc_that_goes_away_fails_the_scan_and_the_next_one_runs(make_twin, motor, caplog):
+    detector = make_twin()
     hold = threading.Event()
 
     def lose(burst):
@@ -238,8 +204,8 @@ def test_an_ioc_that_goes_away_fails_the_scan_and_the_next_one_runs(make, motor,
 
 
 @pytest.mark.parametrize("answer", ["stop", "abort", "halt"])
-def test_the_file_is_closed_however_the_run_ends(make, motor, answer):
-    detector = make()
+def test_the_file_is_closed_however_the_run_ends(make_twin, motor, answer):
+    detector = make_twin()
     docs = run_plan(burst_scan([detector], motor, POSITIONS, pause_after_save=[1]), on_pause=answer)
     assert len(named(docs, "event")) == 2
     if answer == "halt":  # RE.halt cleans nothing up, by design
@@ -250,8 +216,8 @@ def test_the_file_is_closed_however_the_run_ends(make, motor, answer):
     detector.unstage()
 
 
-def test_an_abandoned_burst_does_not_hang(make):
-    detector = make()
+def test_an_abandoned_burst_does_not_hang(make_twin, caplog):
+    detector = make_twin()
     begun, hold = threading.Event(), threading.Event()
 
     def wait(burst):
@@ -264,12 +230,12 @@ def test_an_abandoned_burst_does_not_hang(make):
     assert begun.wait(10)
     threading.Timer(0.05, hold.set).start()
     detector.unstage()
-    with pytest.raises(DetectorError, match="cam was unstaged in the middle of a burst"):
-        status.wait(10)
+    status.wait(10)
+    assert "cam was unstaged in the middle of a burst" in caplog.text
 
 
-def test_two_cameras_in_one_scan(make, motor):
-    cameras = [make(name="cam"), make("datum", 2, simulated_pilatus, "pilatus")]
+def test_two_cameras_in_one_scan(make_twin, motor):
+    cameras = [make_twin(name="cam"), make_twin("datum", 2, simulated_pilatus, "pilatus")]
     analysis = RoiMeans(WHOLE)
     run_plan(burst_scan(cameras, motor, POSITIONS), analysis)
     assert not analysis.failures
@@ -279,41 +245,41 @@ def test_two_cameras_in_one_scan(make, motor):
         assert list(result[f"{camera.name}_whole_mean"]) == pytest.approx(expected, rel=1e-12)
 
 
-def test_settings_come_back_after_a_run(make, motor):
-    detector = make()
+def test_settings_come_back_after_a_run(make_twin, motor):
+    detector = make_twin()
     detector.cam.image_mode.put("Continuous")
     run_plan(bp.count([detector], 1))
     assert detector.cam.image_mode.get(as_string=True) == "Continuous"
     assert detector.hdf5.capture.get() == 0
 
 
-def test_exposure_and_burst_length_are_set_by_one_name(make):
-    detector = make()
+def test_exposure_and_burst_length_are_set_by_one_name(make_twin):
+    detector = make_twin()
     detector.exposure_s.put(0.2)
     assert detector.cam.acquire_time.get() == 0.2
     detector.configure({"num_images": 7})
     assert detector.cam.num_images.get() == 7
 
 
-def test_the_first_burst_is_described_before_it_is_taken(make):
-    detector = make("datum")
+def test_the_first_burst_is_described_before_it_is_taken(make_twin):
+    detector = make_twin("datum")
     plan = bpp.run_wrapper(bps.declare_stream(detector, name="primary"))
     docs = run_plan(bpp.stage_wrapper(plan, [detector]))
     assert named(docs, "descriptor")[0]["data_keys"]["cam_image"]["shape"] == [3, 6, 9]
 
 
-def test_an_ioc_may_see_its_files_elsewhere(make, tmp_path):
-    detector = make()
+def test_an_ioc_may_see_its_files_elsewhere(make_twin, tmp_path):
+    detector = make_twin()
     detector._set_paths(tmp_path, PureWindowsPath("D:/frames"))
     _, read, write = detector.hdf5.make_filename()
     assert read == f"{tmp_path}/"
     assert write == "D:\\frames\\"
 
 
-def test_what_cannot_be_is_refused(make, tmp_path):
+def test_what_cannot_be_is_refused(make_twin, tmp_path):
     with pytest.raises(
         ValueError, match="cam: the style is one of stream, datum, inline; not 'kafka'"
     ):
-        make("kafka")
+        make_twin("kafka")
     with pytest.raises(DetectorError, match="cam was triggered but is not staged"):
-        make().trigger()
+        make_twin().trigger()

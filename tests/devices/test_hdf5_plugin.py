@@ -71,6 +71,17 @@ def test_a_file_without_swmr_is_refused(camera, monkeypatch):
     assert camera.hdf5.capture.get() == 0
 
 
+def test_what_would_change_or_lose_frames_is_off_for_the_run(camera):
+    found = {camera.hdf5.num_extra_dims: 2, camera.hdf5.min_callback_time: 0.5,
+             camera.hdf5.num_frames_chunks: 16, camera.cam.array_callbacks: 0}  # fmt: skip
+    for signal, value in found.items():
+        signal.put(value)
+    camera.stage()
+    assert [signal.get() for signal in found] == [0, 0, 1, 1]
+    camera.unstage()
+    assert {signal: signal.get() for signal in found} == found
+
+
 def test_a_type_that_is_none_is_refused(camera):
     camera.hdf5.data_type.sim_put("Unknown")
     with pytest.raises(DetectorError, match=r"pixels are 'unknown'.*warmup"):

@@ -202,7 +202,8 @@ def test_a_photon_detection_of_its_own_may_be_the_witness(tmp_path):
     with run_engine() as engine:
         witness.subscribe_to(engine)
         assert witness.why_not_trusted("andor3_balor1") == "photon detection counts on 'zyla' only"
-        assert witness.why_not_trusted("zyla10") is None
+        assert witness.why_not_trusted("zyla10") == "photon detection counts on 'zyla' only"
+        assert witness.why_not_trusted("zyla") is None
 
 
 def test_a_plan_without_such_cameras_is_as_it_was(engine, scene):

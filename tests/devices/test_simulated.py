@@ -19,19 +19,9 @@ from femto_bluesky.devices.simulated import (
     SimulatedMotor,
 )
 from femto_bluesky.testing.runs import burst_scan, interleaved, run_plan
+from tests.devices.bursts import POSITIONS, named, source
 
 STYLES = ["inline", "datum", "stream", "tiff"]
-POSITIONS = [1.0, 1.5, 2.0]
-
-
-def source(index, position):
-    rng = np.random.default_rng([7, index])
-    return rng.poisson(1 + position, (6, 9)).astype(np.uint16)
-
-
-@pytest.fixture
-def motor():
-    return SimulatedMotor(name="stage_x")
 
 
 @pytest.fixture
@@ -47,10 +37,6 @@ def make(tmp_path, motor):
 
 def events(docs):
     return [doc for name, doc in docs if name == "event"]
-
-
-def named(docs, name):
-    return [doc for kind, doc in docs if kind == name]
 
 
 def image_of(docs, event, key="pilatus_image"):

@@ -7,11 +7,30 @@ import pytest
 from bluesky import plan_stubs as bps
 from bluesky.plans import count
 from bluesky.simulators import summarize_plan
+from bluesky.utils import FailedStatus
 
 from femto_bluesky.plans import PlanError, burst_scan, with_frames
 from femto_bluesky.plans.bursts import burst_length, checked, whole_number
 from femto_bluesky.testing.runs import run_engine, run_plan
 from tests.plans.burst_devices import CamDetector, make_detector, make_motor, paused_before
+
+
+def test_a_detector_that_is_gone_does_not_keep_the_others_from_being_set_back(caplog):
+    gone, there = CamDetector("zyla"), CamDetector("balor")
+    gone.fails_at = 2
+    put = gone.cam.num_images.put
+
+    def lose(value, **given):
+        if gone.taken:
+            raise TimeoutError("not connected")
+        put(value, **given)
+
+    gone.cam.num_images.put = lose
+    with pytest.raises(FailedStatus) as caught:
+        run_plan(with_frames(count([gone, there], 3), [gone, there], 4))
+    assert "the camera is gone" in str(caught.value.__cause__)
+    assert there.cam.num_images.get() == 1
+    assert "zyla_cam_num_images could not be set back to 1" in caplog.text
 
 
 def test_the_length_is_found_on_the_detector_or_its_camera(tmp_path):
