@@ -23,6 +23,7 @@ def need_a_catalog():
 @contextmanager
 def embedded_catalog(folder):
     """The client of a new catalog that keeps its data in a folder, and may read all of it."""
+    from bluesky_tiled_plugins.clients.bluesky_run import BlueskyRun
     from bluesky_tiled_plugins.exporters import json_seq_exporter
     from tiled.catalog import from_uri
     from tiled.client import Context, from_context
@@ -45,7 +46,11 @@ def embedded_catalog(folder):
         serialization_registry=registry,
     )
     with Context.from_app(app, api_key="secret") as context:
-        yield from_context(context)
+        client = from_context(context)
+        # a databroker that was opened in this process has changed for all clients what a run is:
+        # its copy of their common table is shallow
+        client.structure_clients.set("BlueskyRun", lambda: BlueskyRun)
+        yield client
 
 
 def store(client, docs):

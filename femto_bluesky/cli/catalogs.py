@@ -145,6 +145,8 @@ def upload(
         console.print(f"stored {path}", highlight=False)
     for path in done.existing:
         console.print(f"there already: {path}", highlight=False)
+    for path in done.growing:
+        console.print(f"left alone, it is still being written: {path}", highlight=False)
     if done.failed:
         quit_with(RuntimeError(f"{path}: {failure}") for path, failure in done.failed.items())
 

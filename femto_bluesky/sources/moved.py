@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -13,27 +13,57 @@ from femto_bluesky.sources.documents import Pair
 
 log = logging.getLogger(__name__)
 
+SERVED = "application/x-tiled-array"
+"""The mimetype of frames that a Tiled server is asked for; `stream.served` reads them."""
 
-def moved(documents: Iterable[Pair], path_map: Mapping[str, str]) -> Iterator[Pair]:
+SLOWER = 10
+"""About how many times longer frames take through a server on the same machine."""
+
+Served = Callable[[str, str], str | None]
+"""The URL of the frames of a data key in a stream; None where there is none."""
+
+
+def moved(
+    documents: Iterable[Pair], path_map: Mapping[str, str], served: Served | None = None
+) -> Iterator[Pair]:
     """The same documents with the paths of their files put through `path_map`.
 
     A path that lies in one of the folders named there lies in the other one instead; of several
-    the longest counts. The log names each HDF5 file that is not there. No document is changed.
+    the longest counts. The log names each HDF5 file that is not there. Where `served` knows a URL
+    of its frames, the stream_resource names that instead of the file, and comes just before the
+    stream_datum that tells to which stream it belongs. No document is changed.
     """
     folders = {Path(old): Path(new) for old, new in path_map.items()}
     missing: set[Path] = set()
+    streams: dict[str, str] = {}
+    held: dict[str, tuple[Path, Mapping[str, Any]]] = {}
     for name, document in documents:
         if name == "stream_resource" and str(document.get("uri", "")).startswith("file:"):
             path = Path(unquote(urlsplit(document["uri"]).path))
             new = new_place(path, folders)
-            _tell_if_missing(new, str(document.get("mimetype", "")), missing)
-            yield name, document if new == path else {**document, "uri": file_uri(new.absolute())}
+            there = document if new == path else {**document, "uri": file_uri(new.absolute())}
+            if served and _is_hdf5(document.get("mimetype")) and not new.exists():
+                held[document["uid"]] = new, there
+                continue
+            _tell_if_missing(new, document.get("mimetype"), missing)
+            yield name, there
         elif name == "resource" and "resource_path" in document:
             path = Path(str(document.get("root") or "/"), document["resource_path"])
             new = new_place(path, folders)
-            _tell_if_missing(new, str(document.get("spec", "")), missing)
+            _tell_if_missing(new, document.get("spec"), missing)
             yield name, document if new == path else _resource_at(document, new)
         else:
+            if name == "descriptor":
+                streams[document["uid"]] = str(document.get("name", "primary"))
+            elif name == "stream_datum" and served and document["stream_resource"] in held:
+                path, resource = held.pop(document["stream_resource"])
+                stream = streams.get(document["descriptor"], "primary")
+                yield "stream_resource", _from_server(path, resource, stream, served, missing)
+            elif name == "stop":
+                for path, resource in held.values():  # which nothing refers to
+                    _tell_if_missing(path, resource.get("mimetype"), missing)
+                    yield "stream_resource", resource
+                held.clear()
             yield name, document
 
 
@@ -56,8 +86,32 @@ def _resource_at(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return {**document, "root": root, "resource_path": place.relative_to(root).as_posix()}
 
 
-def _tell_if_missing(path: Path, kind: str, missing: set[Path]) -> None:
-    if "hdf5" in kind.lower() and path not in missing and not path.exists():
+def _from_server(
+    path: Path,
+    resource: Mapping[str, Any],
+    stream: str,
+    served: Served,
+    missing: set[Path],
+) -> Mapping[str, Any]:
+    url = served(stream, resource["data_key"])
+    if url is None:
+        _tell_if_missing(path, resource["mimetype"], missing)
+        return resource
+    log.warning(
+        "there is no file %s here, so its frames are fetched from the server (%s). That is some %d "
+        "times slower than reading the file. If it was copied or moved, say where it is: "
+        'replay(..., path_map={"%s": NEW}), or --path-map %s=NEW',
+        path, url, SLOWER, path.parent, path.parent,
+    )  # fmt: skip
+    return {**resource, "uri": url, "mimetype": SERVED}
+
+
+def _is_hdf5(kind: object) -> bool:
+    return "hdf5" in str(kind).lower()
+
+
+def _tell_if_missing(path: Path, kind: object, missing: set[Path]) -> None:
+    if _is_hdf5(kind) and path not in missing and not path.exists():
         missing.add(path)
         log.warning(
             "the documents say that frames are in %s, and there is no such file. If it was moved, "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from femto_bluesky.sources import jsonl, recordings
+from femto_bluesky.sources.catalogs.runs import Run
 from femto_bluesky.sources.documents import Pair, with_stops
 from femto_bluesky.sources.moved import moved
 
@@ -41,6 +42,8 @@ def replay(source: Source, *callbacks: Callback, path_map: Mapping[str, str] | N
 
     Frames are read from the files that the documents name. Where these were moved, `path_map` says
     where they are now, folder by folder: ``{"/data/old": "/mnt/new"}``; the longest folder counts.
+    Where there is no such file, and a Tiled server keeps the run, the server is asked for the
+    frames: the log says so, for that is slow.
 
     What a callback raises is raised. An analysis isolates what goes wrong in it and keeps it in its
     `failures`; the first that was added there during this replay is raised after the last document.
@@ -66,7 +69,8 @@ def _failures(callback: Callback) -> list[Exception]:
 
 def documents_of(source: Source, path_map: Mapping[str, str] | None = None) -> Iterator[Pair]:
     """The (name, document) pairs of whatever `replay` takes; each run has a stop document."""
-    return with_stops(moved(_pairs(source), path_map or {}))
+    served = source.served if isinstance(source, Run) else None
+    return with_stops(moved(_pairs(source), path_map or {}, served))
 
 
 def _pairs(source: Source) -> Iterable[Pair]:

@@ -15,8 +15,10 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from femto_bluesky.sources.moved import SERVED
 from femto_bluesky.stream.datasets import FrameError, OpenDataset, acquire
 from femto_bluesky.stream.plain import PlainBytes, plain_bytes
+from femto_bluesky.stream.served import ServedFrames
 
 __all__ = ["FrameError", "FrameSource", "Hdf5Frames", "InlineFrames", "TiffFrames", "checked_image",
            "open_resource", "path_of_uri"]  # fmt: skip
@@ -255,6 +257,8 @@ def open_resource(doc: Mapping[str, Any]) -> FrameSource:
     """
     if "uri" in doc:
         kind, parameters = doc["mimetype"], doc["parameters"]
+        if kind == SERVED:
+            return ServedFrames(doc["uri"])
         path = path_of_uri(doc["uri"])
     else:
         kind, parameters = doc["spec"], doc["resource_kwargs"]

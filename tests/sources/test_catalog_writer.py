@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import threading
 import uuid
 from pathlib import Path
@@ -162,6 +164,28 @@ def test_a_catalog_that_blocks_holds_nothing_up(tmp_path, caplog):
     assert list(writer.waiting.iterdir()) == []
 
 
+def test_a_catalog_is_opened_while_the_first_run_goes_on(tmp_path):
+    opened, fed = threading.Event(), threading.Event()
+
+    def prepare():
+        assert fed.wait(30)
+        opened.set()
+        raise CatalogError("not yet")
+
+    def insert(path):
+        assert opened.is_set()
+
+    writer = CatalogWriter(insert, tmp_path / "w", tmp_path / "f", "it", prepare=prepare)
+    documents = list(run())
+    feed(writer, documents[:-1])
+    assert not opened.is_set()  # nothing waits for it
+    fed.set()
+    feed(writer, documents[-1:])
+    assert opened.is_set()
+    writer.close()
+    assert (writer.failures, list(writer.waiting.iterdir())) == ([], [])
+
+
 def test_a_disk_that_fails_does_not_stop_the_scan(tmp_path, caplog):
     (tmp_path / "waiting").write_text("in the way")
     with open_catalog(f"lines:{tmp_path}") as catalog:
@@ -211,3 +235,50 @@ def test_upload_says_what_it_could_not_store(tmp_path):
         assert (path.name, "no run starts in it" in str(failure)) == ("bad.jsonl", True)
         with pytest.raises(FileNotFoundError, match="there are no files"):
             upload(Path(tmp_path / "nowhere"), catalog)
+
+
+def test_an_upload_leaves_a_run_that_is_being_written_alone(tmp_path, caplog):
+    documents = list(run())
+    with open_catalog(f"lines:{tmp_path / 'here'}") as catalog:
+        feed(catalog.writer, documents[:4])
+        with open_catalog(f"lines:{tmp_path / 'there'}") as other:
+            done = upload(catalog.writer.waiting, other)
+            assert [path.name for path in done.growing] == ["run-1.jsonl"]
+            assert (done.stored, done.failed, len(other)) == ([], {}, 0)
+        with open_catalog(f"lines:{tmp_path / 'here'}"):
+            assert "Upload them" not in caplog.text
+        feed(catalog.writer, documents[4:])
+        assert list(catalog[-1].documents()) == documents
+
+
+def test_lines_that_the_catalog_is_taking_are_not_uploaded_as_well(tmp_path):
+    entered, may_go = threading.Event(), threading.Event()
+
+    def insert(path):
+        entered.set()
+        assert may_go.wait(30)
+        raise CatalogError("no")
+
+    writer = CatalogWriter(insert, tmp_path / "w", tmp_path / "f", "the catalog")
+    feed(writer, run())
+    assert entered.wait(30)
+    with open_catalog(f"lines:{tmp_path / 'to'}") as other:
+        assert len(upload(writer.waiting, other).growing) == 1
+        may_go.set()
+        assert writer.wait(30)
+        writer.close()
+        assert len(upload(writer.waiting, other).stored) == 1
+
+
+def test_a_run_of_a_process_that_was_killed_is_uploaded(tmp_path):
+    code = (
+        "import os, sys, json; from femto_bluesky.sources import open_catalog;"
+        "catalog = open_catalog(sys.argv[1]);"
+        "[catalog.writer(*pair) for pair in json.load(sys.stdin)]; print('ready', flush=True);"
+        "os.kill(os.getpid(), 9)"
+    )
+    here = f"lines:{tmp_path / 'here'}"
+    documents = json.dumps(list(run())[:-1])
+    subprocess.run([sys.executable, "-c", code, here], input=documents, text=True, check=False)
+    with open_catalog(f"lines:{tmp_path / 'there'}") as catalog:
+        assert len(upload(tmp_path / "here" / "waiting", catalog).stored) == 1

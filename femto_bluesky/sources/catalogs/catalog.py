@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from femto_bluesky.sources.catalogs.lines import LinesStore
+from femto_bluesky.sources.catalogs.locks import is_locked
 from femto_bluesky.sources.catalogs.runs import Condition, Run, RunNotFoundError, Store
 from femto_bluesky.sources.catalogs.writer import CatalogWriter
 
@@ -40,6 +41,7 @@ class Catalog:
         directory: Path,
         *,
         frames: Path | None = None,
+        prepare: Callable[[], object] | None = None,
         on_close: Callable[[], object] = lambda: None,
     ) -> None:
         self.store = store
@@ -49,9 +51,9 @@ class Catalog:
         self._stores: list[Store] = [LinesStore(waiting, only_stopped=True), store]
         self._on_close = on_close
         self.writer = CatalogWriter(
-            store.insert, waiting, frames or directory / "frames", store.where
+            store.insert, waiting, frames or directory / "frames", store.where, prepare=prepare
         )
-        left = sorted(waiting.glob("*.jsonl"))
+        left = [path for path in waiting.glob("*.jsonl") if not is_locked(path)]
         if left:
             log.warning(
                 "%d runs in %s are not in %s. Upload them: femto-bluesky upload %s --to CATALOG",

@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from femto_bluesky.sources.catalogs.catalog import Catalog
-from femto_bluesky.sources.catalogs.embedded import DATABASE, open_embedded
+from femto_bluesky.sources.catalogs.embedded import DATABASE, Embedded
+from femto_bluesky.sources.catalogs.embedded_store import EmbeddedStore
 from femto_bluesky.sources.catalogs.lines import LinesStore
 from femto_bluesky.sources.catalogs.runs import CatalogError
 from femto_bluesky.sources.catalogs.tiled_store import BrokerStore, TiledStore
@@ -71,9 +72,11 @@ def _path(directory: str | os.PathLike[str] | None) -> Path:
 
 
 def _embedded(path: Path) -> Catalog:
-    client, close = open_embedded(path.absolute())
-    store = TiledStore(client, f"the catalog in {path}")
-    return Catalog(store, path.absolute(), on_close=close)
+    embedded = Embedded(path.absolute())
+    database = path.absolute() / DATABASE
+    store = EmbeddedStore(embedded.client, f"the catalog in {path}", database)
+    prepare, close = embedded.client, embedded.close
+    return Catalog(store, path.absolute(), prepare=prepare, on_close=close)
 
 
 def _directory(path: Path) -> Catalog:
@@ -151,5 +154,6 @@ def _from_client(
     host = urlsplit(str(client.uri)).netloc
     where = f"the databroker at {host}" if is_mongo else f"the Tiled catalog at {client.uri}"
     path = _path(directory) if directory is not None else default_directory() / "servers" / host
-    store = BrokerStore(client, where) if is_mongo else TiledStore(client, where)
+    kind = BrokerStore if is_mongo else TiledStore
+    store = kind(lambda: client, where)
     return Catalog(store, path, on_close=on_close)

@@ -10,7 +10,6 @@ from urllib.parse import unquote, urlsplit
 
 from numpy.typing import NDArray
 
-from femto_bluesky.files import xye
 from femto_bluesky.sources.documents import Pair
 
 PHOTON_COLUMN = "_photon_energy"
@@ -65,7 +64,8 @@ class Condition:
 class Run:
     """A run as a catalog has it; its metadata is known, its documents are read when asked for.
 
-    `stop` is None where the run did not stop. `where` names the catalog.
+    `stop` is None where the run did not stop. `where` names the catalog. `served` gives the URL of
+    the frames of a data key in a stream, on the server that keeps the run; None where none does.
     """
 
     start: dict[str, Any]
@@ -73,6 +73,7 @@ class Run:
     where: str
     read: Callable[[], Iterable[Pair]] = field(repr=False, compare=False)
     derived: Callable[[], list[Run]] = field(repr=False, compare=False, default=list)
+    served: Callable[[str, str], str | None] | None = field(repr=False, compare=False, default=None)
 
     @property
     def uid(self) -> str:
@@ -115,6 +116,8 @@ class Run:
         Without a name it is the only one. Raises `RunNotFoundError` where there is no file, or
         more than one to choose from.
         """
+        from femto_bluesky.files import xye  # with it comes numba, which takes a while
+
         files = self.photon_files()
         chosen = files if detector is None else {detector: files.get(detector, [])}
         paths = [path for of_detector in chosen.values() for path in of_detector]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,14 @@ NO_LIMIT = -1
 class TiledStore:
     """Runs behind a Tiled client, written by its `TiledWriter`.
 
+    `connect` gives the client; it is asked each time, and may be slow the first time.
+
     Arrays in events are kept in the table, whatever their size: outside it upstream forgets to
     which event they belong when one was taken again.
     """
 
-    def __init__(self, client: Any, where: str) -> None:
-        self._client = client
+    def __init__(self, connect: Callable[[], Any], where: str) -> None:
+        self._connect = connect
         self._where = where
 
     @property
@@ -84,6 +86,7 @@ class TiledStore:
             with self._told():
                 there = self._whole(uid)
             if there is not None and there.metadata.get("stop"):
+                self._check(uid)
                 continue
             if there is not None:
                 self._remove(uid)
@@ -108,6 +111,10 @@ class TiledStore:
 
     _is_mongo = False
     _time = "start.time"
+
+    @property
+    def _client(self) -> Any:
+        return self._connect()
 
     def _write(self, documents: Iterable[Pair]) -> None:
         from bluesky_tiled_plugins import TiledWriter
@@ -146,8 +153,16 @@ class TiledStore:
         metadata = plain(node.metadata)
         return Run(
             metadata["start"], metadata.get("stop") or None, self.where,
-            partial(self._documents, node),
+            partial(self._documents, node), served=partial(self._served, node),
         )  # fmt: skip
+
+    def _served(self, node: Any, stream: str, key: str) -> str | None:
+        """Where the server has the frames of a data key; None where it has none."""
+        try:
+            return str(node[stream][key].uri)
+        except Exception as failure:
+            log.warning("%s does not have the frames of %r: %s", self.where, key, failure)
+            return None
 
     def _documents(self, node: Any) -> Iterator[Pair]:
         try:
@@ -202,6 +217,7 @@ class BrokerStore(TiledStore):
 
     def _run(self, node: Any) -> Run:
         run = super()._run(node)
+        # without `served`: a databroker would need handlers to read frames, which nobody keeps
         return Run(_without_id(run.start), run.stop and _without_id(run.stop), run.where, run.read)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from femto_bluesky.sources.catalogs.catalog import Catalog
+from femto_bluesky.sources.catalogs.locks import try_lock
 from femto_bluesky.sources.catalogs.runs import CatalogError, RunExistsError
 from femto_bluesky.sources.jsonl import JsonLinesError
 
@@ -16,10 +17,15 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Uploaded:
-    """What became of each file: `stored`, there already (`existing`), or `failed` and why."""
+    """What became of each file: `stored`, there already (`existing`), or `failed` and why.
+
+    Files in `growing` were left alone: a scan that goes on writes them, or another upload reads
+    them.
+    """
 
     stored: list[Path] = field(default_factory=list)
     existing: list[Path] = field(default_factory=list)
+    growing: list[Path] = field(default_factory=list)
     failed: dict[Path, Exception] = field(default_factory=dict)
 
 
@@ -31,7 +37,8 @@ def upload(
 ) -> Uploaded:
     """Store every run below `source` (a .jsonl, or a directory of them) in the catalog.
 
-    A run that never stopped gets a stop document that says 'fail'. The files stay where they are.
+    A run that never stopped gets a stop document that says 'fail'; one that is still being written
+    is left alone. The files stay where they are.
     `each` is told of a file when it is done with. Raises FileNotFoundError where there are none.
     """
     source = Path(source)
@@ -42,11 +49,16 @@ def upload(
     done = Uploaded()
     for path in paths:
         try:
-            catalog.store.insert(path)
+            with path.open("rb") as file:
+                if not try_lock(file):
+                    done.growing.append(path)
+                    continue
+                catalog.store.insert(path)
             done.stored.append(path)
         except RunExistsError:
             done.existing.append(path)
         except (CatalogError, JsonLinesError, OSError) as failure:
             done.failed[path] = failure
-        each(path)
+        finally:
+            each(path)
     return done

@@ -8,6 +8,7 @@ import logging
 import queue
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import IO, Any, cast
 
 from femto_bluesky.files.names import new_path
 from femto_bluesky.sources import jsonl
+from femto_bluesky.sources.catalogs.ending import when_ending
+from femto_bluesky.sources.catalogs.locks import try_lock
 from femto_bluesky.sources.catalogs.runs import Owners, RunExistsError
 from femto_bluesky.sources.documents import Document, Pair
 from femto_bluesky.sources.externalise import externalise
@@ -23,6 +26,9 @@ log = logging.getLogger(__name__)
 
 SLOW_S = 30.0
 """How long storing one run may take before the log calls the catalog slow."""
+
+READY_S = 30.0
+"""How long the end of the first run may wait for the catalog to be opened, once."""
 
 AT_EXIT_S = 10.0
 """How long a process that ends waits for the catalog."""
@@ -37,6 +43,10 @@ class CatalogWriter:
     events into `frames/<uid>.h5`. When the run has stopped, a thread hands the lines to the
     catalog (`insert`) and then removes them. What the catalog does not take stays in `waiting`,
     to be uploaded later. Nothing is raised: what goes wrong is logged once, and is in `failures`.
+
+    `prepare` opens the catalog, where that takes seconds: in the thread, from the start of the
+    first run on. A run that is over sooner waits for it, for a process that ends then can start no
+    threads, and opens nothing any more.
     """
 
     def __init__(
@@ -47,6 +57,7 @@ class CatalogWriter:
         where: str,
         *,
         slow_s: float = SLOW_S,
+        prepare: Callable[[], object] | None = None,
     ) -> None:
         self.waiting, self.where = waiting, where
         self.failures: list[Exception] = []
@@ -55,12 +66,14 @@ class CatalogWriter:
         self._slow_s = slow_s
         self._owners = Owners()
         self._journals: dict[str, _Journal] = {}
-        self._queue: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Journal | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._n_waiting = 0
         self._since: float | None = None  # when storing the present run began
         self._is_told = self._is_slow_told = False
         self._thread: threading.Thread | None = None
+        self._prepare = prepare
+        self._is_ready = threading.Event()
 
     def __call__(self, name: str, doc: Any) -> None:
         """Take a document."""
@@ -114,16 +127,20 @@ class CatalogWriter:
                 new_path(self._frames, run, "h5"),
             )
             self._tell_if_slow()
+            if self._prepare is not None:
+                self._start_thread()
         journal = self._journals[run]
         journal.append(name, doc)
         if name == "stop":
-            journal.close()
+            journal.finish()
             del self._journals[run]
             self._owners.forget(run)
             with self._changed:
                 self._n_waiting += 1
-            self._queue.put(journal.path)
+            self._queue.put(journal)
             self._start_thread()
+            self._is_ready.wait(READY_S)
+            self._is_ready.set()
 
     def _start_thread(self) -> None:
         if self._thread is None:
@@ -132,14 +149,24 @@ class CatalogWriter:
             atexit.register(self.close)
 
     def _work(self) -> None:
-        while (path := self._queue.get()) is not None:
+        try:
+            if self._prepare is not None:
+                self._prepare()
+        except Exception as failure:
+            log.debug("%s is not opened yet: %s", self.where, failure)  # storing tells, if it fails
+        close = weakref.WeakMethod(self.close)
+        when_ending(lambda: (now := close()) and now())  # before what was opened just now is closed
+        self._is_ready.set()
+        while (journal := self._queue.get()) is not None:
             self._since = time.monotonic()
             try:
-                self._insert(path)
-                path.unlink()
+                self._insert(journal.path)
+                journal.path.unlink()
                 self._is_told = self._is_slow_told = False
             except Exception as failure:
-                self._tell(path, failure)
+                self._tell(journal.path, failure)
+            with contextlib.suppress(OSError):
+                journal.close()
             self._since = None
             with self._changed:
                 self._n_waiting -= 1
@@ -167,11 +194,15 @@ class CatalogWriter:
 
 
 class _Journal:
-    """The lines of a run that goes on; its inline images leave the documents one by one."""
+    """The lines of a run that goes on; its inline images leave the documents one by one.
+
+    The file is locked until it is closed, so that no upload takes it for a run that was killed.
+    """
 
     def __init__(self, path: Path, frames: Path) -> None:
         self.path = path
         self._lines: IO[str] = path.open("a")
+        try_lock(self._lines)
         self._given: deque[Pair] = deque()
         made = externalise(self._feed(), frames)
         self._documents = cast("Generator[Document, None, None]", made)
@@ -185,9 +216,13 @@ class _Journal:
             self._lines.write(jsonl.line(kind, document))
         self._lines.flush()
 
+    def finish(self) -> None:
+        """Nothing more comes; the lines stay locked while the catalog takes them."""
+        self._documents.close()
+
     def close(self) -> None:
         """Close the files."""
-        self._documents.close()
+        self.finish()
         self._lines.close()
 
     def _feed(self) -> Iterator[Pair]:
