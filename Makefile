@@ -14,7 +14,7 @@ say = @printf '==> %s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types layers tests long docs bench clean
+.PHONY: help demo console test lint types layers tests long docs bench clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ help:  ## list these commands
 demo: $(VENV)/.core  ## simulate a scan and analyse it live: pictures and files, no display needed
 	$(say) 'Running the demo: a simulated burst scan, analysed while it runs'
 	@$(bin)/femto-bluesky demo $(ARGS)
+
+console: $(VENV)/.console  ## open a simulated beamline in IPython
+	@$(bin)/ipython --profile-dir=profiles/simulated
 
 # One check after the other, the quick ones first, whatever -j says: the output stays readable.
 test: $(VENV)/.full  ## run every check and every test, as the continuous integration does
@@ -84,6 +87,11 @@ $(VENV)/bin/python:
 $(VENV)/.core: pyproject.toml | $(VENV)/bin/python
 	$(say) 'Installing femto_bluesky and what it needs into $(VENV) (about a minute the first time)'
 	@$(pip) --editable .
+	@touch $@
+
+$(VENV)/.console: $(VENV)/.core
+	$(say) 'Installing IPython and the catalog into $(VENV) (about a minute)'
+	@$(pip) --editable '.[beamline,catalog]'
 	@touch $@
 
 $(VENV)/.full: $(VENV)/.core

@@ -1,6 +1,7 @@
 """The analyses: what users subscribe to a RunEngine or replay a run into."""
 
 from femto_bluesky.callbacks.accumulation import Accumulation
+from femto_bluesky.callbacks.azimuthal_integration import AzimuthalIntegration
 from femto_bluesky.callbacks.cmos_cleaning import CmosCleaning
 from femto_bluesky.callbacks.dark_collection import DarkCollection
 from femto_bluesky.callbacks.live_analysis import LiveAnalysis
@@ -11,6 +12,7 @@ from femto_bluesky.callbacks.step_means_plot import StepMeansPlot
 
 __all__ = [
     "Accumulation",
+    "AzimuthalIntegration",
     "CmosCleaning",
     "DarkCollection",
     "LiveAnalysis",

@@ -186,6 +186,8 @@ class Accumulation(Analysis):
         }  # fmt: skip
         if found.pixel_size_m is not None:
             attributes["y_pixel_size_m"], attributes["x_pixel_size_m"] = found.pixel_size_m
+        if found.origin != (0, 0):
+            attributes["y_origin"], attributes["x_origin"] = found.origin
         n_valid = found.n_valid
         return [
             DataGroup(

@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from femto_bluesky.callbacks.accumulation import Accumulation
+from femto_bluesky.callbacks.azimuthal_integration import AzimuthalIntegration
+from femto_bluesky.callbacks.azimuthal_settings import IntegrationSettings, by_name
 from femto_bluesky.callbacks.cmos_cleaning import CmosCleaning, CmosCleaningSettings
 from femto_bluesky.callbacks.photon_detection import PhotonDetection
 from femto_bluesky.callbacks.photon_settings import PhotonDetectionSettings
 from femto_bluesky.callbacks.roi_means import RoiMeans
 from femto_bluesky.model.detectors import DetectorSettings
+from femto_bluesky.model.geometry import Geometry
+from femto_bluesky.model.radial import RadialProfile
 from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.model.sums import AccumulatedImage
@@ -37,6 +41,13 @@ class LiveAnalysisSettings(AnalysisSettings):
     cmos: CmosCleaningSettings = Field(
         default=CmosCleaningSettings(), description="how camera frames are cleaned"
     )
+    geometries: Mapping[str, Geometry] = Field(
+        default={},
+        description="where detectors stand, by what their names begin with; for I(q) and rings",
+    )
+    azimuthal: IntegrationSettings = Field(
+        default=IntegrationSettings(), description="how frames become I(q)"
+    )
     detectors: Mapping[str, DetectorSettings] = Field(
         default={}, description="entries beside the table of detectors, by what names begin with"
     )
@@ -47,22 +58,26 @@ class LiveAnalysisSettings(AnalysisSettings):
 class LiveResult:
     """What the pipeline has found: columns of step means, and the sum of each detector.
 
-    `photons` are the columns of `PhotonDetection.result`, of a run in which photons were counted.
+    `photons` are the columns of `PhotonDetection.result`, of a run in which photons were counted,
+    `azimuthal` is I(q) of the run on each detector whose geometry is known.
     """
 
     steps: dict[str, NDArray[Any]]
     accumulated: dict[str, AccumulatedImage]
     photons: dict[str, NDArray[Any]]
+    azimuthal: dict[str, RadialProfile]
 
 
 class LiveAnalysis(Pipeline):
     """Cleans by detector, then makes ROI means and accumulates, for any number of detectors.
 
-    On the Balor photons are counted, and what is averaged and added up is their energy. `photons`,
-    `cleaning`, `rois` and `accumulations` are its parts, to be used on their own from the console:
-    `live.accumulation().reset()`. `directory` is where images of the derived runs and photon files
-    are kept; with None, derived runs hold no images, and photon files go where the raw files are.
-    Without `photon_files` there are none.
+    On the Balor photons are counted, and what is averaged and added up is their energy. Of
+    detectors that stand in `geometries` (one alone is for all) there is I(q). `photons`,
+    `cleaning`, `rois`, `accumulations` and `diffraction` are its parts, to be used on their own
+    from the console: `live.accumulation().reset()` begins the sum and its I(q) anew. `directory`
+    is where images of the derived runs, photon files and geometries are kept; with None, derived
+    runs hold no images, and photon files go where the raw files are. Without `photon_files` there
+    are none.
     """
 
     settings: LiveAnalysisSettings
@@ -73,6 +88,8 @@ class LiveAnalysis(Pipeline):
         accumulate: bool = True,
         photons: PhotonDetectionSettings | Mapping[str, Any] | None = None,
         cmos: CmosCleaningSettings | Mapping[str, Any] | None = None,
+        geometries: Geometry | Mapping[str, Geometry] | None = None,
+        azimuthal: IntegrationSettings | Mapping[str, Any] | None = None,
         detectors: Mapping[str, DetectorSettings] | None = None,
         stream: str = "primary",
         directory: str | Path | None = None,
@@ -83,6 +100,8 @@ class LiveAnalysis(Pipeline):
             "accumulate": accumulate,
             "photons": photons or {},
             "cmos": cmos or {},
+            "geometries": by_name(geometries),
+            "azimuthal": azimuthal or {},
             "detectors": dict(detectors or {}),
             "stream": stream,
         }
@@ -92,7 +111,13 @@ class LiveAnalysis(Pipeline):
         self.cleaning = CmosCleaning(**dict(settings.cmos))
         self.rois = RoiMeans(settings.rois)
         self.accumulations = PerDetector(Accumulation(accumulating=settings.accumulate))
-        super().__init__(self.photons, self.cleaning, self.accumulations, self.rois)
+        self.diffraction = AzimuthalIntegration(
+            settings.geometries, **dict(settings.azimuthal), accumulations=self.accumulations
+        )
+        self.diffraction.read_as(directory=directory)
+        super().__init__(
+            self.photons, self.cleaning, self.accumulations, self.rois, self.diffraction
+        )
         self.settings = settings
         self.read_as(
             stream=stream,
@@ -109,18 +134,23 @@ class LiveAnalysis(Pipeline):
         return self.accumulations.get(detector)
 
     def result(self, run: str | None = None) -> LiveResult:
-        """The step means of a run (the newest), and the sums of all detectors."""
+        """The step means and I(q) of a run (the newest), and the sums of all detectors."""
         sums = self.accumulations.result()
         found = {name: image for name, image in sums.items() if image is not None}
-        return LiveResult(self.rois.result(run), found, self.photons.result(run))
+        return LiveResult(
+            self.rois.result(run), found, self.photons.result(run), self.diffraction.result(run)
+        )
 
     def groups(self, run: str | None = None) -> list[DataGroup]:
-        """The sums with the regions on them, the curves of the regions, those of the photons."""
+        """The sums with regions and rings on them, the curves of regions, of photons, I(q)."""
         images = [
-            replace(group, rois=self._rois_on(str(group.attributes["detector"])))
+            self.diffraction.with_rings(
+                replace(group, rois=self._rois_on(str(group.attributes["detector"])))
+            )
             for group in self.accumulations.groups(run)
         ]
-        return images + self.rois.groups(run) + self.photons.groups(run)
+        curves = self.rois.groups(run) + self.photons.groups(run)
+        return images + curves + self.diffraction.groups(run)
 
     def _rois_on(self, detector: str) -> dict[str, Roi]:
         return {name: r for name, r in self.rois.settings.rois.items() if r.is_on(detector)}
@@ -129,14 +159,16 @@ class LiveAnalysis(Pipeline):
         """A new pipeline with the settings as they are now, that has seen nothing."""
         new = type(self)(**dict(self._settings_now()))
         new._reading = self._reading
+        new.diffraction._reading = self.diffraction._reading
         return new
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings; from the next shot on they count, and the derived run says so.
 
-        Of `photons` and `cmos`, which are settings themselves, only what is named is changed:
-        `live.configure({"photons": {"energy_min_adu": 700}})`. Nothing is changed where a value is
-        not allowed, or does not fit its file or the frames.
+        Of `photons`, `cmos` and `azimuthal`, which are settings themselves, only what is named is
+        changed: `live.configure({"photons": {"energy_min_adu": 700}})`. `geometries` are given anew
+        as a whole; the running sum is then integrated anew, and nothing of it is lost. Nothing is
+        changed where a value is not allowed, or does not fit its file or the frames.
 
         Raises `ValueError` for that, and for `stream` and `detectors`: documents are read by them
         from the start.
@@ -149,11 +181,16 @@ class LiveAnalysis(Pipeline):
         now = self._settings_now()
         # what is not named stays as it is, also in an accumulation that was stopped on its own
         wanted = {**dict(now), **changes}
-        for part in {"photons", "cmos"} & changes.keys():
+        if "geometries" in changes:
+            wanted["geometries"] = by_name(changes["geometries"])
+        for part in {"photons", "cmos", "azimuthal"} & changes.keys():
             if isinstance(changes[part], Mapping):
                 wanted[part] = {**dict(getattr(now, part)), **changes[part]}
         settings = LiveAnalysisSettings.model_validate(wanted)
         # before anything has been changed
+        diffraction = dict(settings.azimuthal) | {"geometries": settings.geometries}
+        if {"geometries", "azimuthal"} & changes.keys():
+            self.diffraction.check(diffraction)
         if "rois" in changes:
             self.rois.check(settings.rois)
         if "photons" in changes:
@@ -164,6 +201,8 @@ class LiveAnalysis(Pipeline):
             self.photons.configure(dict(settings.photons))
         if "rois" in changes:
             self.rois.configure({"rois": settings.rois})
+        if {"geometries", "azimuthal"} & changes.keys():
+            self.diffraction.configure(diffraction)
         if "accumulate" in changes:
             self.accumulations.configure({"accumulating": settings.accumulate})
         self.settings = settings
@@ -186,5 +225,9 @@ class LiveAnalysis(Pipeline):
             "photons": self.photons.settings,
             "cmos": self.cleaning.settings,
             "accumulate": self._is_accumulating(),
+            "geometries": self.diffraction.settings.geometries,
+            "azimuthal": IntegrationSettings.model_validate(
+                self.diffraction.settings.model_dump(exclude={"geometries"})
+            ),
         }
         return self.settings.model_copy(update=parts)

@@ -209,6 +209,8 @@ def _write_group(entry: h5py.Group, group: DataGroup) -> None:
         data["rois"] = _json({key: roi.model_dump() for key, roi in group.rois.items()})
     if group.rings:
         _write_rings(data, group.rings)
+    if group.lines:
+        data["lines"] = _json(dict(group.lines))
     if is_image:
         # Among thousands of counts in one pixel, single photons are only seen on a log scale.
         data.attrs["SILX_style"] = _json({"signal_scale_type": "log"})
@@ -229,7 +231,7 @@ class _Names:
 
     def __init__(self, group: h5py.Group) -> None:
         self._group = group
-        self._taken = {"title", "errors", "mask", "rings", "rois"}
+        self._taken = {"title", "errors", "lines", "mask", "rings", "rois"}
 
     def new(self, wanted: str, also: str = "") -> str:
         """A name like `wanted`, reserved together with the name that `also` is appended to."""

@@ -67,6 +67,32 @@ def pixels_of(
 
 
 @njit(cache=True, nogil=True)
+def _which(photons: Any, rows: Any, columns: Any, energies: Any, found: Any) -> int:
+    n = 0
+    for i in range(len(photons)):
+        if n == len(rows):
+            break
+        photon = photons[i]
+        if (
+            photon["energy"] == energies[n]
+            and abs(photon["y"] - rows[n]) < 2
+            and abs(photon["x"] - columns[n]) < 2
+        ):
+            found[n] = i
+            n += 1
+    return n
+
+
+def photons_of(pixels: Pixels, photons: Photons) -> Photons:
+    """The photons that stand in pixels, out of those that `pixels_of` was given, in their order."""
+    if len(pixels.rows) == len(photons):
+        return photons
+    found = np.empty(len(pixels.rows), np.int64)
+    n = _which(photons, *pixels, found)
+    return photons[found[:n]]
+
+
+@njit(cache=True, nogil=True)
 def _add(rows: Any, columns: Any, energies: Any, total: Any) -> None:
     for i in range(len(rows)):
         total[rows[i], columns[i]] += energies[i]

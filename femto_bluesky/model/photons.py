@@ -105,6 +105,12 @@ class PhotonFrame:
         """Add the energies to a running sum of the same shape, in place."""
         sparse.add(self.pixels, total)
 
+    def seen(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Positions y and x and energies of the photons that are to be seen, as in `pixels`."""
+        seen = sparse.photons_of(self.pixels, self.photons)
+        y, x, energies = (seen[name].astype(np.float64) for name in ("y", "x", "energy"))
+        return y, x, energies
+
     def sum_and_count(self, roi: Roi) -> tuple[float, int]:
         """The sum of the energies and the number of the valid pixels in a box."""
         rows, columns = roi.shape

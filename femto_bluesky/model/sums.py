@@ -24,7 +24,8 @@ class AccumulatedImage:
     `image` (rows, columns) is uint32 or uint64 for unsigned frames, int64 for signed ones and
     float64 for the rest; masked pixels are 0. `n_valid` is how many frames each pixel was valid
     in, or None where that is `n_frames` for all that are not masked. `mask` is True where a pixel
-    was valid in no frame. `pixel_size_m` is height and width, None where it is not known.
+    was valid in no frame. `pixel_size_m` is height and width, None where it is not known, `origin`
+    the first row and column of the readout region.
     """
 
     image: NDArray[Any]
@@ -35,6 +36,7 @@ class AccumulatedImage:
     detector: str
     is_sum: bool
     n_frames_of_run: Mapping[str, int]
+    origin: tuple[int, int] = (0, 0)
 
     @property
     def total(self) -> float:
@@ -173,4 +175,5 @@ def accumulated_image(held: FrameSum, *, is_sum: bool) -> AccumulatedImage:
         detector=held.kind[0],
         is_sum=is_sum,
         n_frames_of_run={run: sum(seen) for run, seen in held.shots.items() if sum(seen)},
+        origin=held.kind[2],
     )

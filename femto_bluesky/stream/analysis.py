@@ -92,6 +92,10 @@ class Analysis(ABC):
         """Values of one step, for the stream `primary`."""
         return {}
 
+    def step_rows(self, run: str, step: int) -> dict[str, Row]:
+        """Values of one step for streams other than `primary`, by these streams."""
+        return {}
+
     def run_rows(self, run: str) -> dict[str, Row]:
         """Values of the whole run so far, by the stream that they are for."""
         return {}
@@ -214,13 +218,13 @@ class Pipeline(Analysis):
         """The values of all parts."""
         return _joined(part.step_row(run, step) for part in self.parts)
 
+    def step_rows(self, run: str, step: int) -> dict[str, Row]:
+        """The values of all parts, stream by stream."""
+        return joined_streams(part.step_rows(run, step) for part in self.parts)
+
     def run_rows(self, run: str) -> dict[str, Row]:
         """The values of all parts, stream by stream."""
-        rows: dict[str, Row] = {}
-        for part in self.parts:
-            for stream, row in part.run_rows(run).items():
-                rows[stream] = rows.get(stream, {}) | row
-        return rows
+        return joined_streams(part.run_rows(run) for part in self.parts)
 
     def groups(self, run: str | None = None) -> list[DataGroup]:
         """The curves and images of all parts."""
@@ -233,3 +237,12 @@ class Pipeline(Analysis):
 
 def _joined(rows: Iterable[Row]) -> Row:
     return {key: value for row in rows for key, value in row.items()}
+
+
+def joined_streams(found: Iterable[Mapping[str, Row]]) -> dict[str, Row]:
+    """One row for each stream, from the rows of several analyses."""
+    rows: dict[str, Row] = {}
+    for streams in found:
+        for stream, row in streams.items():
+            rows[stream] = rows.get(stream, {}) | row
+    return rows

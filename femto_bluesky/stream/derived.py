@@ -43,9 +43,9 @@ def plain(value: Any) -> Any:
 
 
 def _start_keys(value: Any) -> Any:
-    """Nested keys as a start document allows them: without "." and "/"."""
+    """Nested keys as a start document allows them: without "." and "/", and not empty."""
     if isinstance(value, Mapping):
-        return {re.sub(r"[./]", "_", key): _start_keys(item) for key, item in value.items()}
+        return {re.sub(r"[./]", "_", key) or "_": _start_keys(item) for key, item in value.items()}
     return value
 
 
@@ -131,7 +131,7 @@ class DerivedRun:
         for key in keys:
             if key not in inside and key in rows[0]:
                 self._write(bundle, key, [row[key] for row in rows], first_seq_num)
-        columns = {key: [plain(row.get(key)) for row in rows] for key in inside}
+        columns = {key: [plain(_value(row, key, keys[key])) for row in rows] for key in inside}
         times = {key: [time] * len(rows) for key in inside}
         if stream == "shots":
             seq_nums = list(range(first_seq_num, first_seq_num + len(rows)))
@@ -198,11 +198,12 @@ class DerivedRun:
 
     def _describe_stream(self, stream: str, row: Mapping[str, Any]) -> ComposeDescriptorBundle:
         """Compose and emit the descriptor of a stream; images are described as in this row."""
-        # an image that there is not, as after a reset, has no shape to be described with
+        # an image or array that there is not, as after a reset, has no shape to be described with
         outputs = [
             output
             for output in self._outputs
-            if output.stream == stream and (not output.is_image or output.name in row)
+            if output.stream == stream
+            and (output.name in row or not (output.is_image or output.is_array))
         ]
         data_keys: dict[str, Any] = {}
         objects: dict[str, list[str]] = {}
@@ -258,6 +259,9 @@ class DerivedRun:
             key["units"] = output.units
         if output.roi:
             key["roi"] = output.roi
+        if output.is_array:
+            # numbers alone, whatever they are of: what stores them wants one type and one shape
+            key |= {"dtype": "array", "dtype_numpy": "<f8", "shape": list(row[output.name].shape)}
         if output.column:
             key |= {
                 "dtype_numpy": row[output.name].dtype.str, "shape": [1], "external": "STREAM:",
@@ -293,6 +297,13 @@ class DerivedRun:
                 descriptor=bundle.descriptor_doc,
             )
             self._emit("stream_datum", datum)
+
+
+def _value(row: Mapping[str, Any], key: str, described: Mapping[str, Any]) -> Any:
+    """The value of a row; where an array is missing, zeros: it cannot be stored as null."""
+    if described["dtype"] == "array" and key not in row:
+        return [0.0] * int(described["shape"][0])
+    return row.get(key)
 
 
 def _has_motors(start: Document) -> bool:

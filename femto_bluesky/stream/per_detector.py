@@ -9,7 +9,7 @@ from femto_bluesky.model.detectors import DetectorSettings
 from femto_bluesky.model.outputs import Output
 from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.shots import Shot
-from femto_bluesky.stream.analysis import Analysis, Row
+from femto_bluesky.stream.analysis import Analysis, Row, joined_streams
 
 A = TypeVar("A", bound=Analysis)
 
@@ -84,13 +84,13 @@ class PerDetector(Analysis, Generic[A]):
         """The values of all detectors."""
         return {k: v for part in self._parts() for k, v in part.step_row(run, step).items()}
 
+    def step_rows(self, run: str, step: int) -> dict[str, Row]:
+        """The values of all detectors, stream by stream."""
+        return joined_streams(part.step_rows(run, step) for part in self._parts())
+
     def run_rows(self, run: str) -> dict[str, Row]:
         """The values of all detectors that the run has had, stream by stream."""
-        rows: dict[str, Row] = {}
-        for part in self._parts():
-            for stream, row in part.run_rows(run).items():
-                rows[stream] = rows.get(stream, {}) | row
-        return rows
+        return joined_streams(part.run_rows(run) for part in self._parts())
 
     def groups(self, run: str | None = None) -> list[DataGroup]:
         """The curves and images of all detectors."""

@@ -8,6 +8,7 @@ RunEngine never sees an exception.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,8 @@ class _Run:
     steps: Steps = field(default_factory=Steps)
     open_step: Step | None = None
     last_time: float = 0.0
+    # what events of streams other than `primary` and `shots` are of, and their numbers
+    seq_nums: dict[str, dict[int | None, int]] = field(default_factory=dict)
     described: tuple[str, Any] | None = None
     failure: Exception | None = None
 
@@ -65,13 +68,18 @@ class Reading:
 
 
 class Shell:
-    """Joins documents to shots, hands each to the analysis, and emits the derived run."""
+    """Joins documents to shots, hands each to the analysis, and emits the derived run.
+
+    `lock` is held whenever the analysis is asked, for one shot at a time, never while frames are
+    read or documents are sent. Who looks at results from another thread holds it too, and briefly.
+    """
 
     def __init__(
         self, analysis: Analysis, reading: Reading, subscribers: Subscribers | None = None
     ) -> None:
         self.subscribers = subscribers or Subscribers()
         self.failures: list[Exception] = []
+        self.lock = threading.RLock()
         self._analysis = analysis
         self._reading = reading
         self._joiner = Joiner(reading.stream)
@@ -131,7 +139,8 @@ class Shell:
         if event.replaces is not None:
             before = run.steps.of(event.seq_num)
             for shot in self._shots.shots(event.replaces, before):
-                self._analysis.retract(shot)
+                with self.lock:
+                    self._analysis.retract(shot)
                 run.photons.retract(shot)
         step = run.steps.place(event, motors)
         if run.open_step is not None and run.open_step.number != step.number:
@@ -139,7 +148,8 @@ class Shell:
         self._describe(run, event, motors)
         run.last_time = float(event.doc["time"])
         for shot in self._shots.shots(event, step):
-            handed_on = self._analysis.update(shot)
+            with self.lock:
+                handed_on = self._analysis.update(shot)
             index = shot.number - step.first_shot
             run.photons.take(handed_on, event.bursts[shot.detector], index)
         run.photons.flush(step.number, is_retake=event.replaces is not None, is_whole=step.is_whole)
@@ -191,20 +201,32 @@ class Shell:
 
     def _emit_shots(self, run: _Run, event: JoinedEvent, step: Step) -> None:
         labels = label_columns(event, step)
-        rows: list[Row] = [
-            {"step": step.number, "shot": number}
-            | {key: column[index] for key, column in labels.items()}
-            | self._analysis.shot_row(event.start["uid"], number)
-            | run.photons.of_shot(number)
-            for index, number in enumerate(range(step.first_shot, step.first_shot + step.n_shots))
-        ]
+        numbers = range(step.first_shot, step.first_shot + step.n_shots)
+        with self.lock:
+            rows: list[Row] = [
+                {"step": step.number, "shot": number}
+                | {key: column[index] for key, column in labels.items()}
+                | self._analysis.shot_row(event.start["uid"], number)
+                | run.photons.of_shot(number)
+                for index, number in enumerate(numbers)
+            ]
         run.derived.rows("shots", rows, step.first_shot + 1, run.last_time)
 
     def _emit_step(self, run: _Run, uid: str, step: Step) -> None:
         row: Row = {**step.position, "n_shots": run.steps.n_shots(step.number)}
-        row |= self._analysis.step_row(uid, step.number)
+        with self.lock:
+            row |= self._analysis.step_row(uid, step.number)
+            further = self._analysis.step_rows(uid, step.number)
         row |= run.photons.of_step(step.number)
         run.derived.rows("primary", [row], step.number + 1, run.last_time)
+        for stream, of_stream in further.items():
+            self._emit_one(run, stream, step.number, of_stream)
+
+    def _emit_one(self, run: _Run, stream: str, step: int | None, row: Row) -> None:
+        """One event of a step, or (None) of the run; a step taken again keeps its number."""
+        numbers = run.seq_nums.setdefault(stream, {})
+        number = numbers.setdefault(step, len(numbers) + 1)
+        run.derived.rows(stream, [row], number, run.last_time)
 
     def _end(self, uid: str) -> None:
         """What is left when all events of a run have come."""
@@ -214,8 +236,10 @@ class Shell:
         if run.open_step is not None:
             self._emit_step(run, uid, run.open_step)
         if run.described is not None:
-            for stream, row in self._analysis.run_rows(uid).items():
-                run.derived.rows(stream, [row], 1, run.last_time)
+            with self.lock:
+                found = self._analysis.run_rows(uid)
+            for stream, row in found.items():
+                self._emit_one(run, stream, None, row)
 
     def _fail(self, uid: str | None, failure: Exception) -> None:
         self.failures.append(failure)

@@ -78,6 +78,7 @@ def given_out(analysis: Analysis, shots: Sequence[Shot]) -> dict[str, Any]:
         "result": analysis.result(),
         "shot_row": {f"{run}, {number}": analysis.shot_row(run, number) for run, number in numbers},
         "step_row": {f"{run}, {step}": analysis.step_row(run, step) for run, step in steps},
+        "step_rows": {f"{run}, {step}": analysis.step_rows(run, step) for run, step in steps},
         "run_rows": {run: analysis.run_rows(run) for run in runs},
         "groups": {group.path: group for group in groups},
     }
@@ -288,8 +289,10 @@ def check_outputs(make: Maker, shots: Sequence[Shot]) -> None:
             "shots": [analysis.shot_row(run, number) for number in {s.number for s in own}],
             "primary": [analysis.step_row(run, step) for step in {s.step for s in own}],
         }
-        for stream_name, row in analysis.run_rows(run).items():
-            given.setdefault(stream_name, []).append(row)
+        of_steps = [analysis.step_rows(run, step) for step in {s.step for s in own}]
+        for streams in (*of_steps, analysis.run_rows(run)):
+            for stream_name, row in streams.items():
+                given.setdefault(stream_name, []).append(row)
         whole = declared.keys() - {"shots", "primary"} - given.keys()
         for name in (declared.keys() | given.keys()) - whole:
             _check_rows(type(analysis).__name__, name, declared.get(name, {}), given.get(name, []))
@@ -305,10 +308,14 @@ def _check_rows(who: str, stream: str, declared: Mapping[str, Output], rows: Seq
         output = declared[name]
         if output.is_image:
             fits = isinstance(value, np.ndarray) and value.ndim == 2
+        elif output.is_array:
+            fits = (
+                isinstance(value, np.ndarray) and value.ndim == 1 and bool(np.isfinite(value).all())
+            )
         else:
             kinds = int | np.integer if output.dtype == "integer" else int | float | np.number
             fits = value is None or isinstance(value, kinds)
-        kind = "image" if output.is_image else output.dtype
+        kind = "image" if output.is_image else "array" if output.is_array else output.dtype
         assert fits, f"{who}: {name!r} is declared as {kind}, but is {value!r}"
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from femto_bluesky import callbacks
 from femto_bluesky.callbacks import (
     Accumulation,
+    AzimuthalIntegration,
     CmosCleaning,
     DarkCollection,
     LiveAnalysis,
@@ -18,6 +19,7 @@ from femto_bluesky.callbacks import (
     RoiMeans,
 )
 from femto_bluesky.model.detectors import DetectorSettings
+from femto_bluesky.model.geometry import Geometry
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.stream.analysis import Analysis, Pipeline
 from femto_bluesky.testing.laws import LAWS, assert_laws, check_parts
@@ -31,12 +33,21 @@ ROIS = {
 RUNS = ("run-1", "run-2")
 ALL = ("pilatus", "andor3_zyla12", "camera", "andor3_balor1")
 
+GEOMETRY = Geometry(
+    energy_kev=13.5, distance_m=0.01, x0_px=3, y0_px=5, tilt_deg=5, pixel_size_m=(172e-6, 172e-6)
+)
+DIFFRACTION = {
+    "geometries": {"pilatus": GEOMETRY, "andor3_balor": GEOMETRY},
+    "azimuthal": {"n_bins": 8, "calibrant": "LaB6"},
+}
+
 # Two runs of bursts of each kind of detector, on its own and all in one event.
 COUNTING = make_shots(("pilatus",), runs=RUNS)
 CAMERA = make_shots(("andor3_zyla12",), runs=RUNS)
 PHOTONS = make_shots(("andor3_balor1",), runs=RUNS, n_frames=4, shape=(48, 64))
 FLOATS = make_shots(("camera",), runs=RUNS)
 TOGETHER = make_shots(ALL, runs=RUNS)
+DIFFRACTING = make_shots(("pilatus", "andor3_balor1"), n_steps=2, n_frames=3, shape=(24, 30))
 SINGLE_FRAMES = make_shots(("pilatus",), n_steps=5, n_frames=1)
 
 # A frame that was the newest is known no more when a newer one is taken back.
@@ -55,6 +66,12 @@ CASES = {
         (Accumulation, SINGLE_FRAMES, LAWS),
         (lambda: Accumulation(detector="camera"), TOGETHER, LAWS),
         (lambda: Accumulation(accumulating=False), COUNTING, BUT_RETRACTION),
+    ],
+    "AzimuthalIntegration": [
+        (lambda: AzimuthalIntegration(GEOMETRY, n_bins=8, polarisation=0.9), COUNTING, LAWS),
+        (lambda: AzimuthalIntegration({"": GEOMETRY}, n_bins=8, n_azimuth=3), TOGETHER, LAWS),
+        (lambda: AzimuthalIntegration({"pilatus": GEOMETRY}, n_bins=8), TOGETHER, LAWS),
+        (AzimuthalIntegration, COUNTING, LAWS),
     ],
     "CmosCleaning": [
         (CmosCleaning, TOGETHER, LAWS),
@@ -80,6 +97,7 @@ CASES = {
         (lambda: LiveAnalysis(ROIS, photons={"counting": False}), PHOTONS, LAWS),
         (lambda: LiveAnalysis(ROIS), TOGETHER, LAWS),
         (lambda: LiveAnalysis(ROIS), SINGLE_FRAMES, LAWS),
+        (lambda: LiveAnalysis(**DIFFRACTION), DIFFRACTING, LAWS),
         (lambda: LiveAnalysis(ROIS, accumulate=False), TOGETHER, BUT_RETRACTION),
         (
             lambda: LiveAnalysis(

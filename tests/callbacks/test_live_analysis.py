@@ -173,7 +173,9 @@ def test_the_record_is_plain_and_whole():
     table = {"cam": DetectorSettings(dark_adu=5)}
     live = LiveAnalysis(ROIS, cmos={"threshold_adu": 3}, detectors=table, stream="fly")
     record = live.settings_record()
-    assert set(record) == {"rois", "accumulate", "photons", "cmos", "detectors", "stream"}
+    assert set(record) == {
+        "rois", "accumulate", "photons", "cmos", "geometries", "azimuthal", "detectors", "stream"
+    }  # fmt: skip
     assert record["detectors"]["cam"]["dark_adu"] == 5
     assert record["cmos"]["threshold_adu"] == 3
     again = LiveAnalysis(**record)

@@ -1,0 +1,1 @@
+"""A beamline at the prompt: what the IPython profiles are made of."""

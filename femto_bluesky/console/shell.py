@@ -1,0 +1,95 @@
+"""What the prompt itself is told: to store the last runs before it ends, and to be brief."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bluesky import RunEngine
+from bluesky.utils import FailedStatus, RunEngineInterrupted
+
+from femto_bluesky.callbacks import LiveAnalysis
+from femto_bluesky.devices.hdf5_plugin import DetectorError
+from femto_bluesky.plans.bursts import PlanError
+from femto_bluesky.sources.catalogs import Run
+
+
+def close_before_exit(shell: Any, close: Callable[[], object]) -> None:
+    """Have `close` called when the prompt is left, before Python shuts down.
+
+    An `atexit` handler would come too late: Tiled's own is called when threads are joined, and the
+    run that is being stored then would stay behind as JSON lines.
+    """
+    leave = shell.ask_exit
+
+    def close_and_leave() -> None:
+        try:
+            close()
+        finally:
+            leave()
+
+    shell.ask_exit = close_and_leave
+
+
+def show_briefly(shell: Any) -> None:
+    """Have runs, the analysis and the engine shown in a line, not as all that they hold."""
+    formatter = shell.display_formatter.formatters["text/plain"]
+    for kind, words in ((Run, describe_run), (LiveAnalysis, describe_live), (RunEngine, _engine)):
+        formatter.for_type(kind, _printing(words))
+
+
+def tell_briefly(shell: Any, log_file: Path) -> None:
+    """Have a plan that fails, or is paused, told in its own words, without a page of traceback.
+
+    Other exceptions are shown as ever. The tracebacks of plans are in the log.
+    """
+
+    def tell(
+        shell: Any, kind: type[Exception], error: Exception, traceback: Any, tb_offset: Any = None
+    ) -> None:
+        shell._showtraceback(kind, error, _lines(error, log_file))
+
+    shell.set_custom_exc((PlanError, DetectorError, FailedStatus, RunEngineInterrupted), tell)
+
+
+def _lines(error: Exception, log_file: Path) -> list[str]:
+    if isinstance(error, RunEngineInterrupted):
+        return str(error).splitlines()
+    # a status that failed says only that; why is in its cause
+    cause = error.__cause__ if isinstance(error, FailedStatus) else None
+    told = error if cause is None else cause
+    return [f"{type(told).__name__}: {told}", f"(the traceback is in {log_file})"]
+
+
+def describe_run(run: Run) -> str:
+    """A run in one line: number, plan, when, how it ended, uid."""
+    start, stop = run.start, run.stop or {}
+    when = datetime.fromtimestamp(start["time"]).astimezone()
+    n_events = (stop.get("num_events") or {}).get("primary", 0)
+    what = "derived of scan" if run.is_derived else "scan"
+    return (
+        f"<{what} {start.get('scan_id', '?')}: {start.get('plan_name', 'no plan')}, "
+        f"{when:%Y-%m-%d %H:%M:%S}, {stop.get('exit_status', 'not stopped')}, "
+        f"{n_events} events, uid {run.uid[:8]}>"
+    )
+
+
+def describe_live(live: LiveAnalysis) -> str:
+    """The analysis in one line: its regions, what it adds up, what went wrong."""
+    rois = ", ".join(map(repr, live.rois.settings.rois)) or "none"
+    seen = ", ".join(sorted(live.accumulations.of)) or "none so far"
+    failed = f"; {len(live.failures)} runs failed, live.failures[-1] says why" * bool(live.failures)
+    return f"<LiveAnalysis: ROIs {rois}; frames from {seen}{failed}>"
+
+
+def _engine(engine: RunEngine) -> str:
+    return f"<RunEngine: {engine.state}, last scan {engine.md.get('scan_id', 'none')}>"
+
+
+def _printing(words: Callable[[Any], str]) -> Callable[[Any, Any, bool], None]:
+    def show(thing: Any, printer: Any, cycle: bool) -> None:
+        printer.text(words(thing))
+
+    return show

@@ -1,0 +1,1 @@
+../../simulated/startup/00-engine.py

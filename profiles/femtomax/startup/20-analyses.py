@@ -1,0 +1,1 @@
+../../simulated/startup/20-analyses.py

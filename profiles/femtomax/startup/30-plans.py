@@ -1,0 +1,1 @@
+../../simulated/startup/30-plans.py

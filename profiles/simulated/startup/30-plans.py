@@ -1,0 +1,17 @@
+"""The plans, and what to type. Every profile runs this same file."""
+
+from IPython import get_ipython
+
+from femto_bluesky.console.banner import age_of_process_s, banner
+from femto_bluesky.console.shell import close_before_exit, show_briefly, tell_briefly
+from femto_bluesky.plans import burst_grid, burst_scan, collect_dark, continuous
+
+close_before_exit(get_ipython(), catalog.close)
+show_briefly(get_ipython())
+tell_briefly(get_ipython(), log_file)
+print(
+    banner(
+        settings, devices, opened,
+        next_scan=numbers.last + 1, plots=plots, log=log, started_s=age_of_process_s(),
+    )
+)  # fmt: skip

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+from matplotlib.figure import Figure
+
+from femto_bluesky.console.analyses import start_analyses
+from femto_bluesky.console.devices import Devices
+from femto_bluesky.console.settings import BeamlineSettings
+from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
+from femto_bluesky.model.rois import Roi
+from femto_bluesky.plans import burst_grid, burst_scan
+from femto_bluesky.simulation.rings import RingFrames, RingSettings
+from femto_bluesky.sources import open_catalog
+from femto_bluesky.testing.runs import run_engine
+from tests.profiles.prompt import SMALL
+
+
+@pytest.fixture
+def delay():
+    return SimulatedMotor(name="delay", labels={"motors"})
+
+
+@pytest.fixture
+def pilatus(delay):
+    frames = RingFrames(RingSettings(shape=(40, 60), x0=10.0, y0=20.0))
+    return SimulatedDetector(name="pilatus", source=frames, style="inline", motor=delay)
+
+
+def test_a_map_is_drawn_for_two_motors_and_a_curve_for_one(tmp_path, delay, pilatus):
+    settings = BeamlineSettings.model_validate({**SMALL, "directory": tmp_path})
+    settings = settings.model_copy(update={"rois": {"a": Roi(x0=5, y0=5, x1=20, y1=30)}})
+    catalog = open_catalog(f"lines:{tmp_path / 'lines'}")
+    other = SimulatedMotor(name="other", labels={"motors"})
+    with run_engine() as engine:
+        engine.subscribe(catalog.writer)
+        analyses = start_analyses(engine, catalog, Devices({}, {}, {}, {}), settings)
+        maps = []
+        analyses.derived_bec._fig_factory = lambda name: maps.append(name) or Figure()
+        engine(burst_scan([pilatus], delay, 0, 1, num=2, frames=1))
+        assert maps == []
+        assert analyses.plot.figure is not None
+        engine(burst_grid([pilatus], delay, 0, 1, 2, other, 0, 1, 2, frames=1))
+    assert maps == ["pilatus_a_mean vs delay other"]
+    assert catalog[-1].start["plan_name"] == "burst_grid"
+    assert len(catalog.derived_of(-1)) == 1
+    catalog.close()
