@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self, TypeVar
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from femto_bluesky.model.calibrants import calibrant_name
 from femto_bluesky.model.geometry import Geometry
@@ -60,14 +60,18 @@ class IntegrationSettings(AnalysisSettings):
         default=None, description="whose lines and rings are drawn, such as LaB6; None: no one's"
     )
 
+    @field_validator("calibrant")
+    @classmethod
+    def _is_known(cls, name: str | None) -> str | None:
+        """The name as it is written; raises where there is none."""
+        return None if name is None else calibrant_name(name)
+
     @model_validator(mode="after")
     def _can_be(self) -> Self:
         if self.q_range is not None and not 0 <= self.q_range[0] < self.q_range[1]:
             raise ValueError(
                 f"q_range is {self.q_range}: the first must be 0 or more and below the last"
             )
-        if self.calibrant is not None:
-            calibrant_name(self.calibrant)  # raises where there is none of this name
         return self
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from femto_bluesky import __version__
+from femto_bluesky.cli.calibrating import calibrate
 from femto_bluesky.cli.catalogs import upload
 from femto_bluesky.cli.inspecting import inspect
 from femto_bluesky.cli.photons import hot_pixels, photons
@@ -31,6 +32,8 @@ def main() -> None:
         format="%(message)s",
         handlers=[RichHandler(console=Console(stderr=True), show_time=False, show_path=False)],
     )
+    # at its import silx, which pyFAI needs, says that it found no graphics card
+    logging.getLogger("silx").setLevel(logging.ERROR)
     keep_memory()
     app()
 
@@ -47,5 +50,6 @@ def options(
 
 # a run is counted from the newest: -1 is a source, and no option
 app.command(context_settings={"ignore_unknown_options": True})(replay)
+app.command(context_settings={"ignore_unknown_options": True})(calibrate)
 for command in (convert, demo, photons, hot_pixels, inspect, upload):
     app.command()(command)

@@ -48,6 +48,14 @@ Callbacks = Annotated[
         help="a callback of your own; MODULE may be a .py file. An argument `directory` gets --out",
     ),
 ]
+GeometryFile = Annotated[
+    Path | None,
+    typer.Option(help="where the detector stands (.poni, JSON, YAML): I(q), and its rings"),
+]
+CalibrantName = Annotated[
+    str | None,
+    typer.Option("--calibrant", help="LaB6, CeO2, Si, AgBh ...: its rings and lines are drawn"),
+]
 Out = Annotated[Path | None, typer.Option(help="where results are left (made where missing)")]
 
 
@@ -55,12 +63,14 @@ def replay(
     sources: Sources,
     settings: SettingsFile = None,
     roi: Rois = None,
+    geometry: GeometryFile = None,
+    calibrant: CalibrantName = None,
     callback: Callbacks = None,
     out: Out = None,
     catalog: CatalogName = None,
     path_map: PathMap = None,
 ) -> None:
-    """Analyse recorded runs again: ROI means of each step, accumulated images, pictures."""
+    """Analyse recorded runs again: ROI means of each step, accumulated images, I(q), pictures."""
     from femto_bluesky.callbacks import LiveAnalysis
     from femto_bluesky.callbacks.result_files import ResultFiles
     from femto_bluesky.sources.replay import replay as replay_documents
@@ -68,9 +78,8 @@ def replay(
 
     with told():
         # without --out nothing is left anywhere, no photon file beside the raw ones either
-        live = LiveAnalysis(
-            **_settings(settings, roi), directory=made(out), photon_files=out is not None
-        )
+        wanted = _with_geometry(_settings(settings, roi), geometry, calibrant)
+        live = LiveAnalysis(**wanted, directory=made(out), photon_files=out is not None)
         callbacks = [live, *(_loaded(spec, out) for spec in callback or ())]
         documents = documents_from(sources, catalog, mapped(path_map))
     files: list[ResultFiles] = []
@@ -223,6 +232,23 @@ def _settings(path: Path | None, rois: list[str] | None) -> dict[str, Any]:
             raise RoiError(f"--roi {name!r} is given twice; give each region a name of its own")
         given[name] = Roi(**dict(zip(("x0", "y0", "x1", "y1"), map(int, corners), strict=True)))
     return known | {"rois": {**known["rois"], **given}}
+
+
+def _with_geometry(
+    settings: dict[str, Any], geometry: Path | None, calibrant: str | None
+) -> dict[str, Any]:
+    """The settings with the geometry in a file for every detector, and lines of a calibrant."""
+    if geometry is not None:
+        from femto_bluesky.files.geometries import read_geometry
+
+        settings = settings | {"geometries": {"": read_geometry(geometry)}}
+    if calibrant is not None:
+        if not settings["geometries"]:
+            raise ValueError(
+                f"--calibrant {calibrant} has no rings without a geometry; give --geometry FILE"
+            )
+        settings = settings | {"azimuthal": {**dict(settings["azimuthal"]), "calibrant": calibrant}}
+    return settings
 
 
 def _loaded(spec: str, out: Path | None) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from femto_bluesky.files.image_formats import FORMATS, ImageFormatError, parted, read_foreign
 from femto_bluesky.files.names import new_file
 
 
@@ -23,7 +24,7 @@ class KeptImages:
     def read(self, path: Path, what: str, dtype: DTypeLike) -> NDArray[Any]:
         """The image in a file as a dtype (for booleans: where it is not 0); see `read_image`."""
         try:
-            stat = path.stat()
+            stat = parted(path)[0].stat()
         except OSError:
             return read_image(path, what)  # which says what is wrong
         key = path.absolute(), stat.st_mtime_ns, stat.st_size
@@ -42,24 +43,30 @@ class ImageFileError(ValueError):
 
 
 def read_image(path: Path | str, what: str) -> NDArray[Any]:
-    """The image (rows, columns) in a .npy file: real numbers or booleans, native byte order.
+    """The image (rows, columns) in a file: real numbers or booleans, native byte order.
 
-    `what` names it in errors: "dark image". Nothing is unpickled, and a header that promises more
-    than the file holds is refused before memory is taken for it.
+    The file is a .npy, or of a detector or another program (EDF, TIFF, CBF, HDF5; a dataset of an
+    HDF5 file is ``mask.h5::/entry/mask``). `what` names the image in errors: "dark image". Nothing
+    is unpickled, and the header of a .npy that promises more than the file holds is refused before
+    memory is taken for it.
 
     Raises `ImageFileError` for anything that is no such file, also where it is missing.
     """
     path = Path(path)
     try:
-        # mapped first, because then numpy compares what the header says with the file's length
-        image: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        image: Any = read_foreign(path)
+        if image is None:
+            # mapped first, because then numpy compares what the header says with the file's length
+            image = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise ImageFileError(
-            f"{path}: no such file, expected a {what} (.npy); check the path"
+            f"{path}: no such file, expected a {what} ({FORMATS}); check the path"
         ) from error
+    except ImageFormatError as error:
+        raise ImageFileError(f"{path}: not readable as a {what}: {error}") from error
     except (OSError, ValueError, OverflowError, EOFError) as error:
         raise ImageFileError(
-            f"{path}: not readable as a {what} ({error}); expected a .npy file, save one with "
+            f"{path}: not readable as a {what} ({error}); expected {FORMATS}, save one with "
             "numpy.save"
         ) from error
     if not isinstance(image, np.ndarray):

@@ -16,7 +16,9 @@ def wrapped(text: str, width_px: float, size: int) -> str:
     text = printable(text)
     widest = max(10, int(width_px / (LETTER * size * DPI / 72)))
     number = len(textwrap.wrap(text, widest))
-    widths = (width for width in range(1, widest) if len(textwrap.wrap(text, width)) == number)
+    # no word is cut that fits
+    word = min(widest, max(map(len, text.split()), default=1))
+    widths = (width for width in range(word, widest) if len(textwrap.wrap(text, width)) == number)
     return textwrap.fill(text, next(widths, widest))
 
 

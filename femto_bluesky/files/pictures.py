@@ -37,7 +37,7 @@ _MASKED = "#8c8c8c"
 _ROI_COLOUR = "#39e6e6"
 # An image is drawn with a whole number of screen pixels for each of its own, in about this size.
 _LONGEST_SIDE_PX = 1500
-_SHORTEST_SIDES_PX = (160, 360)  # height, width
+_SHORTEST_SIDES_PX = (220, 360)  # height, width
 
 
 def draw(group: DataGroup, target: str | Path | Axes) -> None:
@@ -47,7 +47,7 @@ def draw(group: DataGroup, target: str | Path | Axes) -> None:
     linear at few counts and logarithmic at many, from 0 to the 99.5th percentile of the pixels
     with counts; the bar shows with its tip that some are hotter. Masked and NaN pixels are grey. A
     large image is binned by its maximum, so that one photon in millions of pixels stays visible.
-    An image over motors (axes with units other than px) has its rows upwards, like a map. ROIs and
+    An image over motors (axes that are no pixels) has its rows upwards, like a map. ROIs and
     rings are drawn on top, with their names.
 
     Raises `OutputExistsError`, `OutputError` or `DataGroupError`.
@@ -311,7 +311,10 @@ class _Scale:
         if not group.axes:
             return cls(0.0, 1.0, size, f"{'yx'[dimension]} [px]", True)
         axis = group.axes[dimension]
-        is_pixels = axis.units in {"", "px", "pixel", "pixels"}
+        # a motor may have no unit either
+        is_pixels = axis.units in {"px", "pixel", "pixels"} or (
+            not axis.units and axis.name in {"y", "x", "row", "column"}
+        )
         if axis.values.dtype.kind in "biuf":
             values = axis.values.astype(float)
             step = (values[-1] - values[0]) / (size - 1) if size > 1 else 1.0

@@ -80,7 +80,8 @@ class DetectorSettings(BaseModel):
         default=False, description="pixels below 0 are flags (gap, dead), not data"
     )
     mask_file: Path | None = Field(
-        default=None, description="a .npy image, not 0 where a pixel carries no data"
+        default=None,
+        description="an image (.npy, .edf, .tif, .cbf, HDF5), not 0 where a pixel carries no data",
     )
     dark_adu: float | None = Field(
         default=None, description="dark level; None: frames are used as they are", ge=0
