@@ -200,6 +200,8 @@ def test_ctrl_c_ends_all_processes_and_keeps_what_was_found(tmp_path: Path) -> N
         [sys.executable, tmp_path / "slow.py", raw], stdin=subprocess.PIPE, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         cwd=Path(__file__).parents[2],
+        # a shell has its background jobs ignore Ctrl-C, and so would their children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:  # fmt: skip
         assert process.stdin is not None
         assert process.stdout is not None

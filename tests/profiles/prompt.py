@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,8 @@ class Prompt:
                 "FEMTO_BLUESKY_SETTINGS": str(settings), **environment,
             },
             cwd=settings.parent, encoding="utf-8", timeout=TIMEOUT_S, dimensions=(60, 220),
+            # a shell has its background jobs ignore Ctrl-C, and so would their children
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip
         self.greeting = self.wait()
 
@@ -95,7 +98,10 @@ def prompt(profile: str, settings: Path, **environment: str) -> Iterator[Prompt]
     try:
         yield started
     finally:
-        started.child.close(force=True)
+        if started.child.isalive():
+            started.child.kill(signal.SIGKILL)
+            started.child.wait()
+        started.child.close()
 
 
 def write_settings(folder: Path, **changes: Any) -> Path:

@@ -114,7 +114,13 @@ class TiledStore:
 
     @property
     def _client(self) -> Any:
-        return self._connect()
+        from bluesky_tiled_plugins.clients.bluesky_run import BlueskyRun
+
+        client = self._connect()
+        # A databroker that was opened in this process has changed for all clients what a run is:
+        # its copy of the table that they share is shallow.
+        client.structure_clients.set("BlueskyRun", lambda: BlueskyRun)
+        return client
 
     def _write(self, documents: Iterable[Pair]) -> None:
         from bluesky_tiled_plugins import TiledWriter
