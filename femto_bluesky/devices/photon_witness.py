@@ -53,7 +53,8 @@ class PhotonWitness:
         balor.photon_keeper = witness
 
     An analysis is trusted while it is subscribed, counts photons, and did not fail in the last run
-    that it saw. What it has written is not taken on trust: the photon file is read.
+    in which there was something to count. What it has written is not taken on trust: the photon
+    file is read.
     """
 
     def __init__(self, analysis: CountsPhotons) -> None:
@@ -141,3 +142,5 @@ class PhotonWitness:
                 self._last_failure = self._analysis.failures[-1]
             else:
                 self._closed.extend(files)
+                if files:  # it has counted again, and nothing was wrong
+                    self._last_failure = None

@@ -196,6 +196,20 @@ def test_an_analysis_that_failed_is_not_trusted_until_it_is_forgiven(scene):
     assert scene.raw() == []
 
 
+def test_an_analysis_is_trusted_again_after_a_run_that_went_well(scene):
+    def break_it(name, doc):
+        if name == "descriptor":
+            (scene.raw()[0]).rename(scene.raw()[0].with_suffix(".away"))
+
+    token = scene.RE.subscribe(break_it)
+    scene.scan()
+    scene.RE.unsubscribe(token)
+    assert not scene.witness.is_trusted
+    scene.balor.save_raw.put(True)
+    scene.scan()
+    assert scene.witness.is_trusted
+
+
 def test_a_photon_detection_of_its_own_may_be_the_witness(tmp_path):
     detection = PhotonDetection(detector="zyla")
     witness = PhotonWitness(detection)
