@@ -31,7 +31,8 @@ class RoiMeans(Analysis):
 
     A shot's mean is of the pixels that are not masked; where none is valid, the mean is missing. A
     step's mean is the mean of its shots' means, its std their population standard deviation, its
-    sem their std(ddof 1) / sqrt(n). Raises `RoiError` for a region that reaches outside the frame.
+    sem their std(ddof 1) / sqrt(n). On frames that a region reaches out of it is left out, for one
+    wrong box must not cost the photons of a run: the log says so, and `left_out` says why.
     """
 
     settings: RoiMeansSettings
@@ -41,6 +42,7 @@ class RoiMeans(Analysis):
         check_names(self.settings.rois)
         self.table = ShotTable()
         self._known_regions: dict[tuple[str, tuple[int, int]], list[tuple[str, Roi]]] = {}
+        self._shapes: dict[str, tuple[int, int]] = {}  # of the newest frame of each detector
         self._owners: dict[str, str] = {}
 
     def configure(self, changes: Mapping[str, Any]) -> None:
@@ -50,16 +52,32 @@ class RoiMeans(Analysis):
         self._known_regions.clear()
 
     def check(self, rois: Mapping[str, Roi]) -> None:
-        """Raise `RoiError` where regions clash, or reach outside the frames seen so far."""
+        """Raise `RoiError` where regions clash, or reach outside all frames that they are for.
+
+        Those seen so far are meant: a region on a detector that has shown nothing yet may be right.
+        """
         check_names(rois)
-        for detector, shape in self._known_regions:
-            for name, roi in rois.items():
-                if roi.is_on(detector):
-                    roi.check_inside(shape, name, detector)
+        for name, roi in rois.items():
+            on = {d: shape for d, shape in self._shapes.items() if roi.is_on(d)}
+            if on and not any(map(roi.is_inside, on.values())):
+                detector, shape = next(iter(on.items()))
+                roi.check_inside(shape, name, detector)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Why regions were left out on every detector that they are for, by their names."""
+        reasons = {}
+        for name, roi in self.settings.rois.items():
+            try:
+                self.check({name: roi})
+            except RoiError as error:
+                reasons[name] = str(error)
+        return reasons
 
     def update(self, shot: Shot) -> Shot:
         """Note the mean of each region."""
         means = {}
+        self._shapes[shot.detector] = shot.frame.shape
         for column, roi in self._regions(shot.detector, shot.frame.shape):
             total, n = shot.frame.sum_and_count(roi)
             means[column] = total / n if n else np.nan
@@ -67,13 +85,18 @@ class RoiMeans(Analysis):
         return shot
 
     def _regions(self, detector: str, shape: tuple[int, int]) -> list[tuple[str, Roi]]:
-        """The regions on a detector, checked, with the names of their columns."""
+        """The regions inside the frames of a detector, with the names of their columns."""
         known = self._known_regions.get((detector, shape))
         if known is None:
             known = []
             for name, roi in self.settings.rois.items():
-                if roi.is_on(detector):
+                if not roi.is_on(detector):
+                    continue
+                try:
                     roi.check_inside(shape, name, detector)
+                except RoiError as error:
+                    log.warning("left out there: %s", error)
+                else:
                     column = f"{detector}_{slug(name)}"
                     owner = self._owners.setdefault(column, detector)
                     if owner != detector:
@@ -98,6 +121,7 @@ class RoiMeans(Analysis):
         """Forget all rows, and what frames there were."""
         self.table.clear()
         self._known_regions.clear()
+        self._shapes.clear()
         self._owners.clear()
 
     def result(self, run: str | None = None) -> dict[str, NDArray[Any]]:
@@ -131,6 +155,7 @@ class RoiMeans(Analysis):
             for detector in detectors
             for name, roi in self.settings.rois.items()
             if roi.is_on(detector)
+            and (detector not in self._shapes or roi.is_inside(self._shapes[detector]))
             for output in _outputs(detector, name, roi)
         ]
 

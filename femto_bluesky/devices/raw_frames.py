@@ -22,11 +22,9 @@ from femto_bluesky.devices.burst_detector import BurstDetector
 from femto_bluesky.devices.frame_files import DATASET
 from femto_bluesky.devices.hdf5_plugin import DetectorError
 from femto_bluesky.files.opening import open_hdf5
+from femto_bluesky.model.detectors import NOT_KEPT
 
 log = logging.getLogger(__name__)
-
-NOT_KEPT = "raw_frames_not_kept"
-"""Key of a start document: the detectors whose raw frames are deleted once analysed."""
 
 
 class RawFramesError(DetectorError):
@@ -95,6 +93,10 @@ class DispensableFrames(BurstDetector):
                 log.warning("%s: %s is kept after all: %s", self.name, raw, reason)
         return unstaged
 
+    def keep_this_file(self) -> None:
+        """Keep the file of this staging, whatever `save_raw` says."""
+        self._is_dispensable = False
+
     def _why_not_deleted(self, raw: Path) -> str | None:
         if self.photon_keeper is None:
             return "no photon_keeper is set any more"
@@ -114,16 +116,20 @@ def note_what_is_not_kept(plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
     """The plan, whose runs say in their start documents which raw frames are not kept.
 
     For ``RE.preprocessors.append(note_what_is_not_kept)``: the key `NOT_KEPT` lists the staged
-    detectors with `save_raw` off. A run without such detectors is as it was.
+    detectors with `save_raw` off. A run without such detectors is as it was, and so is one of darks
+    (`purpose: dark`): those are kept, for they hold no photons.
     """
-    staged: list[str] = []
+    staged: dict[str, DispensableFrames] = {}
 
     def note(msg: Msg) -> Msg:
         if msg.command == "stage" and isinstance(msg.obj, DispensableFrames):
             if not msg.obj.save_raw.get():
-                staged.append(msg.obj.name)
-        elif msg.command == "unstage" and getattr(msg.obj, "name", None) in staged:
-            staged.remove(msg.obj.name)
+                staged[msg.obj.name] = msg.obj
+        elif msg.command == "unstage":
+            staged.pop(getattr(msg.obj, "name", ""), None)
+        elif msg.command == "open_run" and msg.kwargs.get("purpose") == "dark":
+            for detector in staged.values():
+                detector.keep_this_file()
         elif msg.command == "open_run" and staged:
             kwargs: Mapping[str, Any] = {**msg.kwargs, NOT_KEPT: list(staged)}
             return msg._replace(kwargs=kwargs)

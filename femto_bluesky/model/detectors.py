@@ -13,6 +13,10 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
+NOT_KEPT = "raw_frames_not_kept"
+"""Key of a start document: the detectors whose raw frames are deleted once analysed."""
+
+
 class PhotonFinding(BaseModel):
     """How photons are found on the frames of one detector, in numbers.
 

@@ -49,14 +49,19 @@ class Roi(BaseModel):
         """Whether the box lies on this detector."""
         return self.detector is None or self.detector == detector
 
+    def is_inside(self, shape: tuple[int, int]) -> bool:
+        """Whether the box lies within an image of this shape (rows, columns)."""
+        return self.y1 <= shape[0] and self.x1 <= shape[1]
+
     def check_inside(self, shape: tuple[int, int], name: str, detector: str) -> None:
         """Raise `RoiError` unless the box lies within an image of this shape (rows, columns)."""
-        rows, columns = shape
-        if self.x1 > columns or self.y1 > rows:
+        if not self.is_inside(shape):
+            rows, columns = shape
+            remedy = "" if self.detector else ", or name the detector that it is for: detector=..."
             raise RoiError(
                 f"ROI {name!r} (x {self.x0}..{self.x1}, y {self.y0}..{self.y1}) reaches outside "
                 f"the frames of {detector!r}, which have {columns} columns and {rows} rows; move "
-                "it inside, or name the detector that it is for: Roi(..., detector='...')"
+                f"it inside{remedy}"
             )
 
 

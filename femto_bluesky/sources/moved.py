@@ -9,12 +9,16 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from femto_bluesky.files.stacks import file_uri
+from femto_bluesky.model.detectors import NOT_KEPT
 from femto_bluesky.sources.documents import Pair
 
 log = logging.getLogger(__name__)
 
 SERVED = "application/x-tiled-array"
 """The mimetype of frames that a Tiled server is asked for; `stream.served` reads them."""
+
+DELETED = "application/x-deleted"
+"""The mimetype, or spec, of frames that are no more, for their run was not to keep them."""
 
 SLOWER = 10
 """About how many times longer frames take through a server on the same machine."""
@@ -31,25 +35,37 @@ def moved(
     A path that lies in one of the folders named there lies in the other one instead; of several
     the longest counts. The log names each HDF5 file that is not there. Where `served` knows a URL
     of its frames, the stream_resource names that instead of the file, and comes just before the
-    stream_datum that tells to which stream it belongs. No document is changed.
+    stream_datum that tells to which stream it belongs. Of frames that were deleted on purpose, once
+    their photons had been found, the resource says that they are `DELETED`. No document is changed.
     """
     folders = {Path(old): Path(new) for old, new in path_map.items()}
     missing: set[Path] = set()
     streams: dict[str, str] = {}
     held: dict[str, tuple[Path, Mapping[str, Any]]] = {}
+    deleted: tuple[str, ...] = ()
     for name, document in documents:
+        if name == "start":
+            deleted = tuple(f"{detector}_" for detector in document.get(NOT_KEPT, ()))
         if name == "stream_resource" and str(document.get("uri", "")).startswith("file:"):
             path = Path(unquote(urlsplit(document["uri"]).path))
             new = new_place(path, folders)
             there = document if new == path else {**document, "uri": file_uri(new.absolute())}
-            if served and _is_hdf5(document.get("mimetype")) and not new.exists():
+            if str(document.get("data_key")).startswith(deleted) and not new.exists():
+                _tell_deleted(new, missing)
+                there = {**document, "mimetype": DELETED}
+            elif served and _is_hdf5(document.get("mimetype")) and not new.exists():
                 held[document["uid"]] = new, there
                 continue
-            _tell_if_missing(new, document.get("mimetype"), missing)
+            else:
+                _tell_if_missing(new, document.get("mimetype"), missing)
             yield name, there
         elif name == "resource" and "resource_path" in document:
             path = Path(str(document.get("root") or "/"), document["resource_path"])
             new = new_place(path, folders)
+            if path.name.startswith(deleted) and not new.exists():
+                _tell_deleted(new, missing)
+                yield name, {**document, "spec": DELETED}
+                continue
             _tell_if_missing(new, document.get("spec"), missing)
             yield name, document if new == path else _resource_at(document, new)
         else:
@@ -108,6 +124,15 @@ def _from_server(
 
 def _is_hdf5(kind: object) -> bool:
     return "hdf5" in str(kind).lower()
+
+
+def _tell_deleted(path: Path, told: set[Path]) -> None:
+    if path not in told:
+        told.add(path)
+        log.warning(
+            "the frames in %s were deleted when their photons had been found, as the run says, so "
+            "their detector is left out; its photons are in the photon file of the run", path,
+        )  # fmt: skip
 
 
 def _tell_if_missing(path: Path, kind: object, missing: set[Path]) -> None:

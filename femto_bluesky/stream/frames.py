@@ -5,6 +5,7 @@ A source reads one frame at a time into one buffer that it fills again for the n
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from femto_bluesky.sources.moved import SERVED
+from femto_bluesky.sources.moved import DELETED, SERVED
 from femto_bluesky.stream.datasets import FrameError, OpenDataset, acquire
 from femto_bluesky.stream.plain import PlainBytes, plain_bytes
 from femto_bluesky.stream.served import ServedFrames
@@ -86,6 +87,24 @@ class InlineFrames:
     @property
     def file(self) -> None:
         """There is none."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class DeletedFrames:
+    """Frames that were deleted on purpose: the run says so, and nobody can read them."""
+
+    def __len__(self) -> int:
+        return sys.maxsize  # as many as any event says: they were all there
+
+    def read(self, index: int) -> NDArray[Any]:
+        """Raises `FrameError`."""
+        raise FrameError(f"frame {index} was deleted once its photons had been found")
+
+    @property
+    def file(self) -> None:
+        """There is none any more."""
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -263,6 +282,8 @@ def open_resource(doc: Mapping[str, Any]) -> FrameSource:
     else:
         kind, parameters = doc["spec"], doc["resource_kwargs"]
         path = Path(doc["root"]) / doc["resource_path"]
+    if kind == DELETED:
+        return DeletedFrames()
     if kind == "application/x-hdf5" or "HDF5" in kind:
         # areaDetector's place, when the document names none (a catalog may say "")
         dataset = parameters.get("dataset") or parameters.get("path") or "/entry/data/data"

@@ -40,7 +40,12 @@ from femto_bluesky.stream.events import (
     RunStopped,
     image_keys,
 )
-from femto_bluesky.stream.frames import FrameError, InlineFrames, open_resource
+from femto_bluesky.stream.frames import (
+    DeletedFrames,
+    FrameError,
+    InlineFrames,
+    open_resource,
+)
 from femto_bluesky.stream.ranges import Announced, FrameRange
 from femto_bluesky.stream.referred import Referred
 
@@ -236,7 +241,8 @@ class Joiner:
             for detector, burst in last.bursts.items():
                 if isinstance(burst.source, InlineFrames):
                     last.bursts[detector] = replace(burst, source=None)
-        bursts = {image.detector: waiting.bursts[image.key] for image in waiting.images}
+        found = ((image.detector, waiting.bursts[image.key]) for image in waiting.images)
+        bursts = {name: b for name, b in found if not isinstance(b.source, DeletedFrames)}
         check_overlap(run, seq_num, bursts)
         event = JoinedEvent(run.start, waiting.descriptor, waiting.doc, bursts, replaced)
         if replaced is not None:

@@ -48,6 +48,7 @@ class _Run:
     # what events of streams other than `primary` and `shots` are of, and their numbers
     seq_nums: dict[str, dict[int | None, int]] = field(default_factory=dict)
     described: tuple[str, Any] | None = None
+    outputs: list[Output] = field(default_factory=list)
     failure: Exception | None = None
 
 
@@ -145,25 +146,33 @@ class Shell:
         step = run.steps.place(event, motors)
         if run.open_step is not None and run.open_step.number != step.number:
             self._emit_step(run, event.start["uid"], run.open_step)
-        self._describe(run, event, motors)
+        is_new = self._describe(run, event, motors)
         run.last_time = float(event.doc["time"])
         for shot in self._shots.shots(event, step):
             with self.lock:
                 handed_on = self._analysis.update(shot)
             index = shot.number - step.first_shot
             run.photons.take(handed_on, event.bursts[shot.detector], index)
+        if is_new:
+            # the first frames may have shown that something is left out; no row is out yet
+            self._describe(run, event, motors, again=True)
         run.photons.flush(step.number, is_retake=event.replaces is not None, is_whole=step.is_whole)
         self._emit_shots(run, event, step)
         run.open_step = None if step.is_whole else step
         if step.is_whole:
             self._emit_step(run, event.start["uid"], step)
 
-    def _describe(self, run: _Run, event: JoinedEvent, motors: list[str]) -> None:
-        """Have the derived run say what its rows hold, at first and when settings change."""
+    def _describe(
+        self, run: _Run, event: JoinedEvent, motors: list[str], *, again: bool = False
+    ) -> bool:
+        """Have the derived run say what its rows hold: at first, and when settings change.
+
+        False where that was said already, unless it is to be said `again`.
+        """
         settings = self._analysis.settings_record()
         described = (event.descriptor["uid"], settings)
-        if run.described == described:
-            return
+        if run.described == described and not again:
+            return False
         run.described = described
         owner = {
             key: name
@@ -182,7 +191,10 @@ class Shell:
         detectors = {name: self._shots.known(name) for name in event.bursts}
         outputs = self._analysis.outputs(detectors)
         outputs = [*self._own_outputs(event, motors, outputs), *outputs]
-        run.derived.describe(outputs, settings, axes)
+        if outputs != run.outputs or not again:
+            run.outputs = outputs
+            run.derived.describe(outputs, settings, axes)
+        return True
 
     def _own_outputs(
         self, event: JoinedEvent, motors: list[str], others: Iterable[Output]

@@ -7,8 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from femto_bluesky.callbacks import RoiMeans
+from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
 from femto_bluesky.model.rois import Roi, RoiError
 from femto_bluesky.model.shots import DenseFrame, Shot
+from femto_bluesky.testing.documents import Recorder
+from femto_bluesky.testing.runs import burst_scan, run_plan
 from femto_bluesky.testing.shots import make_shots
 
 BOX = Roi(x0=1, y0=2, x1=5, y1=6)
@@ -90,11 +93,37 @@ def test_one_shot_has_no_standard_error():
     assert np.isnan(steps.columns[0].values).all()
 
 
-def test_a_region_outside_the_frame_is_refused():
-    with pytest.raises(RoiError, match=r"ROI 'far' \(x 0\.\.17, y 0\.\.2\)") as error:
-        seen({"far": Roi(x0=0, y0=0, x1=17, y1=2)})
-    for words in ("16 columns and 12 rows", "'pilatus'", "Roi(..., detector='...')"):
-        assert words in str(error.value)
+def test_a_region_outside_the_frame_is_left_out_and_the_rest_goes_on(caplog):
+    rois = {"far": Roi(x0=0, y0=0, x1=17, y1=2), "a": BOX}
+    means = seen(rois, [uniform(1, 0), uniform(2, 1)])
+    assert means.shot_row("r", 1) == {"cam_a": 2}
+    (told,) = caplog.messages
+    for words in (
+        "ROI 'far' (x 0..17, y 0..2)", "16 columns and 12 rows", "'cam'",
+        "or name the detector that it is for",
+    ):  # fmt: skip
+        assert words in told
+    assert list(means.left_out) == ["far"]
+    assert not [output for output in means.outputs({"cam": ...}) if output.roi == "far"]
+    means.clear()
+    assert means.left_out == {}
+
+
+def test_a_region_that_fits_one_of_the_detectors_is_used_there():
+    rois = {"wide": Roi(x0=20, y0=0, x1=40, y1=2)}
+    big = Shot("r", 0, 0, "big", DenseFrame(np.full((50, 50), 3.0)))
+    means = seen(rois, [uniform(1, 0), big])
+    assert means.shot_row("r", 0) == {"big_wide": 3}
+    assert means.left_out == {}
+
+
+def test_a_region_outside_is_refused_at_the_console_also_after_a_change():
+    means = seen({"a": BOX}, [uniform(1, 0)])
+    for _ in range(2):
+        with pytest.raises(RoiError, match="reaches outside the frames of 'cam'"):
+            means.configure({"rois": {"far": Roi(x0=0, y0=0, x1=17, y1=2)}})
+        means.configure({"rois": {"b": BOX}})
+    means.configure({"rois": {"to come": Roi(x0=0, y0=0, x1=99, y1=9, detector="other")}})
 
 
 def test_a_region_is_looked_for_on_its_own_detector_only():
@@ -228,3 +257,24 @@ def test_a_region_on_a_detector_that_there_is_not_is_named(caplog):
     means = RoiMeans({"a": Roi(x0=0, y0=0, x1=2, y1=2, detector="pilatos")})
     assert means.outputs(["pilatus"]) == []
     assert "'pilatos', which this run does not have; it has ['pilatus']" in caplog.text
+
+
+def test_a_run_says_nothing_of_a_region_that_is_left_out(tmp_path):
+    """No column of nulls, which tables cannot print; and the run goes well."""
+    motor, derived = SimulatedMotor(name="delay"), Recorder()
+    cameras = [
+        SimulatedDetector(
+            name=name, source=lambda index, position, shape=shape: np.ones(shape, np.float32),
+            directory=tmp_path, num_images=2, motor=motor,
+        )
+        for name, shape in (("small", (8, 10)), ("large", (20, 30)))
+    ]  # fmt: skip
+    means = RoiMeans({"wide": Roi(x0=12, y0=0, x1=20, y1=4), "far": Roi(x0=0, y0=0, x1=99, y1=9)})
+    means.subscribe(derived)
+    run_plan(burst_scan(cameras, motor, [0.0, 1.0]), means)
+    keys = [set(doc["data_keys"]) for doc in derived.of("descriptor") if doc["name"] == "primary"]
+    assert [{key for key in found if key.endswith("_mean")} for found in keys] == [
+        {"large_wide_mean"}
+    ]
+    assert all(None not in doc["data"].values() for doc in derived.of("event"))
+    assert derived.of("stop")[0]["exit_status"] == "success"

@@ -3,17 +3,22 @@ from __future__ import annotations
 import logging
 import re
 
+import numpy as np
 import pytest
 from bluesky import preprocessors as bpp
 
 from femto_bluesky.callbacks import LiveAnalysis, PhotonDetection
 from femto_bluesky.devices.photon_witness import PhotonWitness
-from femto_bluesky.devices.raw_frames import NOT_KEPT, RawFramesError, note_what_is_not_kept
-from femto_bluesky.devices.simulated import SimulatedMotor
+from femto_bluesky.devices.raw_frames import RawFramesError, note_what_is_not_kept
+from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
 from femto_bluesky.devices.twins import simulated_balor
 from femto_bluesky.files import xye
+from femto_bluesky.model.detectors import NOT_KEPT
+from femto_bluesky.plans import collect_dark
 from femto_bluesky.simulation.photons import BalorFrames, BalorSettings
+from femto_bluesky.sources.replay import replay
 from femto_bluesky.testing.documents import Recorder
+from femto_bluesky.testing.replayed import merged_order
 from femto_bluesky.testing.runs import burst_scan, run_engine
 
 FRAMES = BalorFrames(BalorSettings(shape=(60, 80), n_photons=5, n_hot_pixels=1))
@@ -72,6 +77,28 @@ def test_frames_go_when_their_photons_are_kept(scene, tmp_path, caplog):
     configured = descriptor["configuration"]["andor3_balor1"]["data"]
     assert configured["andor3_balor1_save_raw"] is False
     assert scene.witness.is_trusted
+
+
+@pytest.mark.parametrize("order", ["as it came", "merged"])
+def test_a_run_without_raw_frames_is_replayed_for_its_other_detectors(
+    scene, tmp_path, order, caplog
+):
+    pilatus = SimulatedDetector(
+        name="pilatus", source=lambda index, position: np.full((8, 9), position, np.float32),
+        directory=tmp_path / "kept", num_images=3, motor=scene.motor,
+    )  # fmt: skip
+    scene.RE(burst_scan([scene.balor, pilatus], scene.motor, [1.0, 2.0]))
+    assert scene.raw() == []
+    documents = scene.recorder.documents
+    live = LiveAnalysis()
+    derived = Recorder()
+    live.subscribe(derived)
+    replay(merged_order(documents) if order == "merged" else documents, live)
+    assert derived.of("stop")[0]["exit_status"] == "success"
+    assert live.result().accumulated.keys() == {"pilatus"}
+    assert live.result().accumulated["pilatus"].n_frames == 6
+    assert "were deleted when their photons had been found" in caplog.text
+    assert "path_map" not in caplog.text
 
 
 def test_frames_stay_where_that_is_wished(scene):
@@ -218,6 +245,15 @@ def test_a_photon_detection_of_its_own_may_be_the_witness(tmp_path):
         assert witness.why_not_trusted("andor3_balor1") == "photon detection counts on 'zyla' only"
         assert witness.why_not_trusted("zyla10") == "photon detection counts on 'zyla' only"
         assert witness.why_not_trusted("zyla") is None
+
+
+def test_darks_are_kept_without_a_word(scene, caplog):
+    scene.RE(collect_dark([scene.balor], n=2))
+    assert len(scene.raw()) == 1
+    assert "kept after all" not in caplog.text
+    assert NOT_KEPT not in named(scene, "start")[0]
+    scene.scan()
+    assert len(scene.raw()) == 1  # of the scan they go, as ever
 
 
 def test_a_plan_without_such_cameras_is_as_it_was(engine, scene):

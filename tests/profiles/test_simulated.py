@@ -134,11 +134,12 @@ def test_what_goes_wrong_is_told_in_words(lines_settings: Path) -> None:
         assert log
         assert "PlanError" in Path(log[1]).read_text()
 
-        # a region that the frames do not have, and a camera that fails; both recover
+        # a region that the frames do not have is left out; a camera that fails recovers
         it.say("add_roi('far', x0=1000, y0=0, x1=1100, y1=50)")
         told = it.say("RE(burst_scan([pilatus], delay, -1, 3, num=2, frames=2))")
         assert "ROI 'far' (x 1000..1100, y 0..50) reaches outside the frames of 'pilatus'" in told
-        assert "it has failed: LiveAnalysis: RoiError: ROI 'far'" in it.say("show()")
+        assert "pilatus_ring_1_mean" in told
+        assert "Traceback" not in told
         it.say("delete_roi('far')")
         it.say("pilatus.ioc.before_burst = lambda number: 1 / 0")
         told = it.say("RE(burst_scan([pilatus], delay, -1, 3, num=2, frames=2))")
