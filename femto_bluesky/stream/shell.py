@@ -146,7 +146,8 @@ class Shell:
         step = run.steps.place(event, motors)
         if run.open_step is not None and run.open_step.number != step.number:
             self._emit_step(run, event.start["uid"], run.open_step)
-        is_new = self._describe(run, event, motors)
+        with self.lock:
+            is_new = self._describe(run, event, motors)
         run.last_time = float(event.doc["time"])
         for shot in self._shots.shots(event, step):
             with self.lock:
@@ -155,7 +156,8 @@ class Shell:
             run.photons.take(handed_on, event.bursts[shot.detector], index)
         if is_new:
             # the first frames may have shown that something is left out; no row is out yet
-            self._describe(run, event, motors, again=True)
+            with self.lock:
+                self._describe(run, event, motors, again=True)
         run.photons.flush(step.number, is_retake=event.replaces is not None, is_whole=step.is_whole)
         self._emit_shots(run, event, step)
         run.open_step = None if step.is_whole else step

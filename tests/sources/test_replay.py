@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from femto_bluesky.callbacks import RoiMeans
-from femto_bluesky.model.rois import Roi, RoiError
+from femto_bluesky.model.rois import Roi
+from femto_bluesky.model.shots import Shot
 from femto_bluesky.sources import jsonl, recordings
 from femto_bluesky.sources.replay import SourceError, replay
 from tests.sources.documents import normal
@@ -92,19 +93,30 @@ def test_an_analysis_sees_a_recording(tmp_path: Path) -> None:
     assert derived.seen[-1][1]["exit_status"] == "success"
 
 
+class Broken(RoiMeans):
+    """Fails at each shot, with the words of the day."""
+
+    words = ""
+
+    def update(self, shot: Shot) -> Shot:
+        if self.words:
+            raise ValueError(self.words)
+        return super().update(shot)
+
+
 def test_what_fails_in_an_analysis_is_raised_behind_the_last_document(tmp_path: Path) -> None:
     files = two_files(tmp_path)
-    rois, other = RoiMeans({"too wide": Roi(x0=0, y0=0, x1=5, y1=3)}), Keep()
-    with pytest.raises(RoiError, match="too wide"):
+    rois, other = Broken(WHOLE), Keep()
+    rois.words = "no light"
+    with pytest.raises(ValueError, match="no light"):
         replay(files, rois, other)
     assert normal(other.seen) == normal(list(recordings.read(files)))
     # It is told once: the next replay is only to blame for its own failures.
-    rois.configure({"rois": WHOLE})
+    rois.words = ""
     replay(files, rois)
     assert len(rois.failures) == 1
-    rois.clear()  # and the shape of the frames, or the next region would be refused at once
-    rois.configure({"rois": {"too high": Roi(x0=0, y0=0, x1=4, y1=9)}})
-    with pytest.raises(RoiError, match="too high"):
+    rois.words = "no air"
+    with pytest.raises(ValueError, match="no air"):
         replay(files, rois)
 
 
