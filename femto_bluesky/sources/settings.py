@@ -45,7 +45,7 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no settings file {path}; check the name")
     value = _parse(path, path.read_bytes())
     if isinstance(value, list):
-        return _translate(path, value)
+        return translate(path, value)
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise SettingsError(
             f"{path} holds a {type(value).__name__}; expected a mapping of settings, or the "
@@ -75,7 +75,11 @@ def _parse(path: Path, data: bytes) -> Any:
         ) from error
 
 
-def _translate(path: Path, parameters: list[Any]) -> dict[str, Any]:
+def translate(path: Path, parameters: list[Any]) -> dict[str, Any]:
+    """The predecessor's parameters (name and data of each) as our settings; see `read_settings`.
+
+    `path` is where they come from, for messages. Raises `SettingsError`.
+    """
     settings: dict[str, Any] = {}
     unknown = []
     for name, data in (_name_and_data(path, parameter) for parameter in parameters):

@@ -1,0 +1,121 @@
+"""Who may read the results, and who may change settings."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import ipaddress
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+class RefusedError(PermissionError):
+    """A request that is not met: `status` is its code, the message says why."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Rights and how they are proven.
+
+    `read` and `change` are tokens, sent as bearer or as the password of HTTP Basic; who may change
+    may read. Without the one everybody may read, without the other everybody who may read may
+    change. `origins` are addresses of web pages elsewhere ("https://h5web.example.org") that may
+    ask too. `hosts` are the names under which the server may be asked (None: any): a page of
+    another site can make its own name lead here, but cannot ask under ours. What stands here by
+    default is for this machine; `serve` takes any name where others can reach it.
+    """
+
+    read: str | None = field(default=None, repr=False)
+    change: str | None = field(default=None, repr=False)
+    origins: Collection[str] = frozenset()
+    hosts: Collection[str] | None = LOCAL_NAMES
+
+    @classmethod
+    def with_tokens(cls, origins: Collection[str] = ()) -> Self:
+        """Access with two random tokens, under any name."""
+        new = secrets.token_urlsafe
+        return cls(new(24), new(24), frozenset(origins), None)
+
+    def check_host(self, host: str) -> None:
+        """Raise `ValueError` unless this is enough for serving at that address."""
+        if not is_loopback(host) and not (self.read and self.change):
+            raise ValueError(
+                f"{host!r} can be reached from other machines: a token to read and one to change "
+                "are needed; leave `access` away to have both made, or serve at 127.0.0.1"
+            )
+
+    def may(self, credentials: str, *, change: bool) -> bool:
+        """Whether the value of a header `Authorization` gives the right to change, or to read."""
+        given = _token(credentials)
+        is_changer = self.change is not None and _same(given, self.change)
+        is_reader = self.read is None or _same(given, self.read) or is_changer
+        return is_reader and (is_changer or self.change is None) if change else is_reader
+
+    def check(self, method: str, headers: Mapping[str, str], *, change: bool) -> None:
+        """Raise `RefusedError` unless a request may be met, which would `change` something or not.
+
+        The names of the headers are in lower case.
+        """
+        self.check_origin(method, headers)
+        credentials = headers.get("authorization", "")
+        if self.may(credentials, change=change):
+            return
+        if change and self.may(credentials, change=False):
+            raise RefusedError(403, "this token reads only; use the one that may change")
+        raise RefusedError(401, "a token is needed, as the password or as a bearer")
+
+    def check_origin(self, method: str, headers: Mapping[str, str]) -> None:
+        """Raise `RefusedError` where a page of another site asks, or under a name not ours."""
+        host = headers.get("host", "")
+        if self.hosts is not None and _without_port(host) not in self.hosts:
+            raise RefusedError(421, f"asked as {host[:80]!r}; use one of {sorted(self.hosts)}")
+        origin = headers.get("origin")
+        if origin is not None:
+            ours = {f"http://{host}", f"https://{host}"}
+            if origin not in ours and origin not in self.origins:
+                raise RefusedError(403, f"pages of {origin[:80]!r} may not ask here")
+            return
+        # browsers name no origin when a page elsewhere has an image or a script from here
+        site = headers.get("sec-fetch-site", "none")
+        follows_link = headers.get("sec-fetch-mode") == "navigate" and method == "GET"
+        if site not in ("none", "same-origin") and not follows_link:
+            raise RefusedError(403, "another site has asked this browser to ask here")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdigit() else host).lower()
+
+
+def _token(credentials: str) -> str:
+    kind, _, value = credentials.partition(" ")
+    if kind.lower() == "bearer":
+        return value.strip()
+    if kind.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+    return ""
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())
