@@ -206,7 +206,9 @@ def test_staging_is_refused_with_the_reason(scene):
     scene.balor.unstage()
 
 
-def test_an_analysis_that_failed_is_not_trusted_until_it_is_forgiven(scene):
+def scan_that_fails(scene):
+    """The raw file is away when it is to be read."""
+
     def break_it(name, doc):
         if name == "descriptor":
             (scene.raw()[0]).rename(scene.raw()[0].with_suffix(".away"))
@@ -214,6 +216,10 @@ def test_an_analysis_that_failed_is_not_trusted_until_it_is_forgiven(scene):
     token = scene.RE.subscribe(break_it)
     scene.scan()
     scene.RE.unsubscribe(token)
+
+
+def test_an_analysis_that_failed_is_not_trusted_until_it_is_forgiven(scene):
+    scan_that_fails(scene)
     assert scene.live.failures
     with pytest.raises(RawFramesError, match=r"failed in the last run \(.*forgive\(\)"):
         scene.balor.stage()
@@ -224,13 +230,7 @@ def test_an_analysis_that_failed_is_not_trusted_until_it_is_forgiven(scene):
 
 
 def test_an_analysis_is_trusted_again_after_a_run_that_went_well(scene):
-    def break_it(name, doc):
-        if name == "descriptor":
-            (scene.raw()[0]).rename(scene.raw()[0].with_suffix(".away"))
-
-    token = scene.RE.subscribe(break_it)
-    scene.scan()
-    scene.RE.unsubscribe(token)
+    scan_that_fails(scene)
     assert not scene.witness.is_trusted
     scene.balor.save_raw.put(True)
     scene.scan()
