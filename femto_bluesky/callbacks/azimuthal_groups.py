@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,26 +77,38 @@ def curve_group(
 
 
 def steps_group(
-    detector: str, steps: Sequence[tuple[tuple[int, Position], RadialProfile]]
-) -> DataGroup:
-    """I(q) of each step, as an image: a row for each step, a column for each q."""
-    axis, others = step_axis([step for step, _ in steps])
-    profiles = [profile for _, profile in steps]
-    n_frames = np.array([profile.n_frames for profile in profiles])
+    detector: str, n_bins: int, steps: Iterable[tuple[tuple[int, Position], RadialProfile]]
+) -> DataGroup | None:
+    """I(q) of each step, as an image: a row for each step, a column for each q.
+
+    None of one step alone. Profiles are taken one by one: of thousands of steps each is let go of.
+    """
+    seen, rows = [], []
+    q = np.empty(0)
+    for step, profile in steps:
+        seen.append(step)
+        rows.append((profile.intensity, profile.sigma, profile.n_frames))
+        q = profile.q
+    if len(seen) < 2:
+        return None
+    intensity = np.empty((len(seen), n_bins))
+    sigma = np.empty_like(intensity)
+    for place, (of_step, error, _) in enumerate(rows):
+        intensity[place], sigma[place] = of_step, error
+    n_frames = np.array([n for _, _, n in rows])
+    del rows
+    axis, others = step_axis(seen)
     return DataGroup(
         path=f"azimuthal_of_steps/{detector}",
         title=f"I(q) on {detector}, of each step",
-        signal=Quantity(
-            "intensity", np.array([p.intensity for p in profiles]), "counts/pixel",
-            "intensity",
-        ),
-        axes=(axis, Quantity("q", profiles[0].q, UNITS)),
-        errors=np.nan_to_num(np.array([p.sigma for p in profiles]), nan=0.0),
+        signal=Quantity("intensity", intensity, "counts/pixel", "intensity"),
+        axes=(axis, Quantity("q", q, UNITS)),
+        errors=np.nan_to_num(sigma, copy=False, nan=0.0),
         errors_name="Poisson sigma",
-        mask=np.isnan(np.array([p.intensity for p in profiles])),
+        mask=np.isnan(intensity),
         columns=(Quantity("n_frames", n_frames), *others),
         attributes={"detector": detector},
-    )  # fmt: skip
+    )
 
 
 def cake_group(
@@ -114,3 +127,17 @@ def cake_group(
         mask=np.isnan(intensity),
         attributes={"n_frames": n_frames, "detector": detector},
     )
+
+
+def curve_row(detector: str, profile: RadialProfile | None, n_bins: int) -> dict[str, Any]:
+    """I(q) as values of an event; without a profile it is of no frames, and all is 0."""
+    if profile is None:
+        names = (f"{detector}_{key}" for key in ("q", "intensity", "sigma", "norm"))
+        return {f"{detector}_n_frames": 0} | {name: np.zeros(n_bins) for name in names}
+    return {
+        f"{detector}_n_frames": profile.n_frames,
+        f"{detector}_q": profile.q,
+        f"{detector}_intensity": np.nan_to_num(profile.intensity, nan=0.0),
+        f"{detector}_sigma": np.nan_to_num(profile.sigma, nan=0.0),
+        f"{detector}_norm": profile.norm,
+    }

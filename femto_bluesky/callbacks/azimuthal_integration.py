@@ -8,19 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from femto_bluesky.callbacks.accumulation import Accumulation
 from femto_bluesky.callbacks.azimuthal_binnings import Binnings
 from femto_bluesky.callbacks.azimuthal_groups import (
     cake_group,
     curve_group,
+    curve_row,
     lines_in,
     rings_on,
     steps_group,
 )
 from femto_bluesky.callbacks.azimuthal_settings import AzimuthalSettings, by_name
-from femto_bluesky.callbacks.azimuthal_steps import StepSums
+from femto_bluesky.callbacks.azimuthal_steps import StepSums, kind_of
 from femto_bluesky.files.geometries import keep_poni
 from femto_bluesky.model.detectors import DetectorSettings, settings_of
 from femto_bluesky.model.geometry import Geometry
@@ -28,7 +27,7 @@ from femto_bluesky.model.outputs import Output
 from femto_bluesky.model.radial import RadialBins, RadialProfile
 from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.shots import Shot
-from femto_bluesky.model.sums import AccumulatedImage
+from femto_bluesky.model.sums import AccumulatedImage, Kind
 from femto_bluesky.stream.analysis import Analysis, Row
 from femto_bluesky.stream.per_detector import PerDetector
 
@@ -93,6 +92,8 @@ class AzimuthalIntegration(Analysis):
         self._owns_sums = accumulations is None
         self._accumulations = accumulations or PerDetector(Accumulation())
         self._told: set[str] = set()
+        self._kinds: dict[str, Kind] = {}  # of the newest frame of each detector
+        self._declared: set[str] = set()
         self._kept: dict[str, Geometry] = {}  # in files beside the results
 
     def configure(self, changes: Mapping[str, Any]) -> None:
@@ -101,18 +102,27 @@ class AzimuthalIntegration(Analysis):
         A single `Geometry` may stand for the mapping. Raises `ValueError`, and changes nothing,
         where a value is not allowed or a file cannot be read.
         """
-        binnings = self.check(changes)
-        self._close_all()  # what was seen before the change is integrated as it was then
-        super().configure(dict(binnings.settings))
-        self._binnings = binnings
-        self.problems.clear()
-        self._told.clear()
+        self.use(self.check(changes))
 
     def check(self, changes: Mapping[str, Any]) -> Binnings:
-        """Raise `ValueError` where settings cannot be changed so; what they make of frames."""
+        """What changed settings make of frames, for `use`; changes nothing.
+
+        What frames of the kinds seen so far need is made here, which takes seconds for large ones:
+        it may be done beside frames that come. Raises `ValueError` where settings cannot be so.
+        """
         wanted = {**dict(self.settings), **changes}
         wanted["geometries"] = by_name(wanted["geometries"])
-        return Binnings(AzimuthalSettings.model_validate(wanted), self._binnings)
+        binnings = Binnings(AzimuthalSettings.model_validate(wanted), self._binnings)
+        binnings.prepare(list(self._kinds.values()))
+        return binnings
+
+    def use(self, binnings: Binnings) -> None:
+        """Integrate with what `check` has given, from the next shot on."""
+        self._close_all()  # what was seen before the change is integrated as it was then
+        self.settings, self._binnings = binnings.settings, binnings
+        binnings.let_go_of_earlier()
+        self.problems.clear()
+        self._told.clear()
 
     def geometry(self, detector: str) -> Geometry | None:
         """Where a detector stands (the whole sensor); None where that is not known."""
@@ -122,9 +132,17 @@ class AzimuthalIntegration(Analysis):
 
     def update(self, shot: Shot) -> Shot:
         """Add the shot's frame to its step and, without `accumulations` of others, to the sum."""
+        kind = kind_of(shot)
+        if self._kinds.get(shot.detector) != kind:
+            self._kinds[shot.detector] = kind
+            # a mask that does not fit one readout region may fit the next
+            self.problems.pop(shot.detector, None)
         if self.geometry(shot.detector) is None:
             self._tell_once(shot.detector)
             return shot
+        if shot.detector not in self._told:
+            self._told.add(shot.detector)
+            self._binnings.compare_pixels(shot)
         if self._owns_sums:
             self._accumulations.update(shot)
         if shot.detector not in self.problems:
@@ -160,6 +178,7 @@ class AzimuthalIntegration(Analysis):
         self._steps = StepSums()
         self.problems.clear()
         self._told.clear()
+        self._kinds.clear()
         if self._owns_sums:
             self._accumulations.clear()
 
@@ -212,12 +231,12 @@ class AzimuthalIntegration(Analysis):
             log.error("the geometry of %r is not kept beside the results: %s", shot.detector, error)
 
     def _give_up(self, detector: str, error: Exception) -> None:
-        """Say why there is no I(q) of a detector until settings change."""
+        """Say why there is no I(q) of a detector until settings change, or its frames do."""
         self.problems[detector] = str(error)
         self._steps.drop_open(detector)
         is_told = isinstance(error, ValueError)
         log.error(
-            "no I(q) of %r until settings change: %s", detector, error,
+            "no I(q) of %r until settings or frames change: %s", detector, error,
             exc_info=None if is_told else error,
         )  # fmt: skip
 
@@ -253,11 +272,12 @@ class AzimuthalIntegration(Analysis):
         known = seen[-1].known if seen else settings_of(image.detector)
         is_real = seen[-1].is_real if seen else image.image.dtype.kind == "f"
         unit = self._binnings.counts_per_photon(known, is_real=is_real, bins=bins)
-        return self._binnings.binning(image.detector, bins).of_accumulated(image, unit)
+        return self._binnings.binning(bins).of_accumulated(image, unit)
 
     def outputs(self, detectors: Mapping[str, DetectorSettings]) -> list[Output]:
         """q, intensity, sigma and norm of each step and of the whole run."""
         named = [name for name in detectors if self.geometry(name) is not None]
+        self._declared.update(named)
         if not named:
             return []
         text = "the step, from 0; -1 is the whole run"
@@ -306,12 +326,13 @@ class AzimuthalIntegration(Analysis):
     def _group_of_steps(self, name: str, run: str, bins: RadialBins) -> list[DataGroup]:
         if run in self._steps.unscanned:
             return []
-        found = [
-            ((step, position), self._of_steps(run, name, step, bins)[0])
-            for step, position in self._steps.table.steps(run)
-        ]
-        there = [(step, profile) for step, profile in found if profile is not None]
-        return [steps_group(name, there)] if len(there) > 1 else []
+        found = (
+            (step, self._of_steps(run, name, step[0], bins)[0])
+            for step in self._steps.table.steps(run)
+        )
+        there = ((step, profile) for step, profile in found if profile is not None)
+        group = steps_group(name, bins.n, there)
+        return [] if group is None else [group]
 
     def _groups_of_sum(
         self, name: str, run: str | None, shown: Mapping[str, int]
@@ -328,7 +349,7 @@ class AzimuthalIntegration(Analysis):
             lines = lines_in(profile.q, bins.geometry, self.settings.calibrant)
             found.append(curve_group(name, profile, lines, is_accumulated=True))
         if self.settings.n_azimuth:
-            cake = self._binnings.binning(name, bins).cake(image, self.settings.n_azimuth)
+            cake = self._binnings.binning(bins).cake(image, self.settings.n_azimuth)
             found.append(cake_group(name, *cake, image.n_frames))
         return found
 
@@ -346,18 +367,19 @@ class AzimuthalIntegration(Analysis):
         return self._binnings.bins((image.detector, (rows, columns), image.origin))
 
     def _row(self, run: str, step: int | None) -> dict[str, Row]:
-        row: Row = {}
+        """The event of a step or run; of a detector without I(q) in it, of no frames.
+
+        Whatever stores events can do with zeros, and with no null and no array that is missing.
+        """
+        found = {}
         for name in self._steps.detectors(run):
-            profile, _ = self._of_steps(run, name, step)
-            if profile is None:
-                continue
-            row |= {
-                f"{name}_n_frames": profile.n_frames,
-                f"{name}_q": profile.q,
-                f"{name}_intensity": np.nan_to_num(profile.intensity, nan=0.0),
-                f"{name}_sigma": np.nan_to_num(profile.sigma, nan=0.0),
-                f"{name}_norm": profile.norm,
-            }
-        if not row:
+            # one whose geometry was deleted is declared no more
+            profile = None if self.geometry(name) is None else self._of_steps(run, name, step)[0]
+            if profile is not None:
+                found[name] = profile
+        if not found:
             return {}
-        return {STREAM: {"step": WHOLE_RUN if step is None else step} | row}
+        row: Row = {"step": WHOLE_RUN if step is None else step}
+        for name in sorted(self._declared | found.keys()):
+            row |= curve_row(name, found.get(name), self.settings.n_bins)
+        return {STREAM: row}

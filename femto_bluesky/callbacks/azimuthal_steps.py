@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -50,7 +51,7 @@ class StepSums:
 
     def see(self, shot: Shot, binnings: Binnings) -> None:
         """Add the shot's frame. Raises `ValueError` where it cannot be integrated."""
-        place, kind = _place(shot), _kind(shot)
+        place, kind = _place(shot), kind_of(shot)
         bins = binnings.bins(kind)
         held = self._open.get(shot.detector)
         if held is not None and (held[0] != place or kind != held[1].kind):
@@ -60,11 +61,11 @@ class StepSums:
         if (sums and shot.number in sums.shots) or (held is not None and held[1].holds(shot)):
             return  # seen before and not taken back, as in a second replay: it counts once
         if isinstance(shot.frame, PhotonFrame):
-            binning = binnings.binning(shot.detector, bins)
+            binning = binnings.binning(bins)
             self._at(place, bins, binning.q).add(*binning.of_frame(shot.frame), {shot.number})
         else:
             if held is None:
-                binnings.binning(shot.detector, bins)  # which says at once what is wrong
+                binnings.binning(bins)  # which says at once what is wrong
                 held = self._open[shot.detector] = place, FrameSum(shot)
             held[1].add(shot)
         is_real = shot.frame.dtype.kind == "f"
@@ -83,7 +84,7 @@ class StepSums:
         place = _place(shot)
         of_step = self._sums.get(place, {})
         for bins in [bins for bins, sums in of_step.items() if shot.number in sums.shots]:
-            found = binnings.binning(shot.detector, bins).of_frame(shot.frame)
+            found = binnings.binning(bins).of_frame(shot.frame)
             of_step[bins].take_out(*found, shot.number)
             if not of_step[bins].shots:
                 del of_step[bins]
@@ -98,10 +99,10 @@ class StepSums:
             return
         place, image = held
         bins = binnings.bins(image.kind)
-        binning = binnings.binning(detector, bins)
+        binning = binnings.binning(bins)
         found = binning.of_image(image.total, image.n_frames, image.masks.counts)
-        numbers = {number for number, seen in enumerate(image.shots[place.run]) if seen}
-        self._at(place, bins, binning.q).add(*found, numbers)
+        numbers = np.flatnonzero(np.frombuffer(image.shots[place.run], np.uint8))
+        self._at(place, bins, binning.q).add(*found, set(numbers.tolist()))
 
     def drop_open(self, detector: str) -> None:
         """Forget the image of the open step: it cannot be integrated."""
@@ -115,17 +116,17 @@ class StepSums:
     def merge(self, other: StepSums) -> None:
         """Add the other's sums. Raises `ValueError` where a shot is in both."""
         for place, theirs in other._sums.items():
-            for bins, sums in theirs.items():
-                mine = self._sums.get(place, {}).get(bins)
-                both = sums.shots & mine.shots if mine is not None else None
-                if both:
-                    raise ValueError(
-                        f"shot {min(both)} of run {place.run} is in both parts that are to be "
-                        "merged; cut the run into parts that do not overlap"
-                    )
+            # whichever bins it is in: the geometry may have changed between the parts
+            mine = self._sums.get(place, {})
+            both = _shots_of(theirs) & _shots_of(mine)
+            if both:
+                raise ValueError(
+                    f"shot {min(both)} of run {place.run} is in both parts that are to be "
+                    "merged; cut the run into parts that do not overlap"
+                )
         for place, theirs in other._sums.items():
             for bins, sums in theirs.items():
-                self._at(place, bins, sums.q).add(sums.signal, sums.norm, sums.shots)
+                self._at(place, bins, sums.q).merge(sums)
         self.seen.update(other.seen)
         self.unscanned |= other.unscanned
         self.table.merge(other.table)
@@ -169,10 +170,15 @@ class StepSums:
         return self._sums.setdefault(place, {}).setdefault(bins, RadialSums(q))
 
 
+def _shots_of(sums: Mapping[RadialBins, RadialSums]) -> set[int]:
+    return set().union(*(of_bins.shots for of_bins in sums.values()))
+
+
 def _place(shot: Shot) -> Place:
     # of a run without motors each frame is a step, and hours of curves would pile up
     return Place(shot.run, 0 if FRAME_AXIS in shot.position else shot.step, shot.detector)
 
 
-def _kind(shot: Shot) -> Kind:
+def kind_of(shot: Shot) -> Kind:
+    """Detector, shape and origin of a shot's frame."""
     return shot.detector, shot.frame.shape, shot.origin

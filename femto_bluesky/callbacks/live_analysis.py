@@ -187,25 +187,29 @@ class LiveAnalysis(Pipeline):
             if isinstance(changes[part], Mapping):
                 wanted[part] = {**dict(getattr(now, part)), **changes[part]}
         settings = LiveAnalysisSettings.model_validate(wanted)
-        # before anything has been changed
-        diffraction = dict(settings.azimuthal) | {"geometries": settings.geometries}
+        # before anything has been changed; what large frames need takes seconds, beside the scan
+        diffraction = None
         if {"geometries", "azimuthal"} & changes.keys():
-            self.diffraction.check(diffraction)
+            diffraction = self.diffraction.check(
+                dict(settings.azimuthal) | {"geometries": settings.geometries}
+            )
         if "rois" in changes:
             self.rois.check(settings.rois)
         if "photons" in changes:
             self.photons.check(settings.photons)
-        if "cmos" in changes:
-            self.cleaning.configure(dict(settings.cmos))
-        if "photons" in changes:
-            self.photons.configure(dict(settings.photons))
-        if "rois" in changes:
-            self.rois.configure({"rois": settings.rois})
-        if {"geometries", "azimuthal"} & changes.keys():
-            self.diffraction.configure(diffraction)
-        if "accumulate" in changes:
-            self.accumulations.configure({"accumulating": settings.accumulate})
-        self.settings = settings
+        # frames may be coming in another thread: between two shots
+        with self.shell.lock:
+            if "cmos" in changes:
+                self.cleaning.configure(dict(settings.cmos))
+            if "photons" in changes:
+                self.photons.configure(dict(settings.photons))
+            if "rois" in changes:
+                self.rois.configure({"rois": settings.rois})
+            if diffraction is not None:
+                self.diffraction.use(diffraction)
+            if "accumulate" in changes:
+                self.accumulations.configure({"accumulating": settings.accumulate})
+            self.settings = settings
 
     def settings_record(self) -> dict[str, Any]:
         """The settings as they are in the parts, as plain data."""

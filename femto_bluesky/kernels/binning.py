@@ -86,7 +86,7 @@ def places_of(
     return places, counts
 
 
-def add(bins: NDArray[np.uint16], values: NDArray[Any], sums: NDArray[Any]) -> None:
+def add(bins: NDArray[np.unsignedinteger], values: NDArray[Any], sums: NDArray[Any]) -> None:
     """Add each pixel's value to the sum of its bin, in place.
 
     `bins` (rows, columns) holds indices into `sums`, all of which must be there.
@@ -95,7 +95,10 @@ def add(bins: NDArray[np.uint16], values: NDArray[Any], sums: NDArray[Any]) -> N
 
 
 def add_products(
-    bins: NDArray[np.uint16], weights: NDArray[Any], counts: NDArray[Any], sums: NDArray[Any]
+    bins: NDArray[np.unsignedinteger],
+    weights: NDArray[Any],
+    counts: NDArray[Any],
+    sums: NDArray[Any],
 ) -> None:
     """Add weight times count of each pixel to the sum of its bin, in place, in the sum's type."""
     _add_products(bins.ravel(), weights.ravel(), counts.ravel(), sums)

@@ -120,7 +120,8 @@ class Geometry(BaseModel):
     def poni(self) -> Poni:
         """The same geometry in pyFAI's terms, as pyFAI's own conversion from Fit2D gives it.
 
-        The direct beam stays where it is to 1e-4 px: pyFAI takes arc cosines of numbers near 1.
+        The direct beam stays where it is to 2e-8 of the distance, at a metre 1e-4 px of 172 um:
+        pyFAI takes arc cosines of numbers near 1.
         """
         return _poni(self)
 

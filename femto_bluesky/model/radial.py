@@ -21,16 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from femto_bluesky.kernels import binning
+from femto_bluesky.model.cake import CakeBinning, CakeBins
 from femto_bluesky.model.geometry import Geometry
 from femto_bluesky.model.photons import PhotonFrame
+from femto_bluesky.model.pixel_arrays import UNIT, q_and_norm_of_pixels, q_of_pixels
 from femto_bluesky.model.shots import Frame, Mask
 from femto_bluesky.model.sums import AccumulatedImage, sum_dtype
 
 Floats = NDArray[np.float64]
 
-# Norms are counted in units of 2^-30. pyFAI's are float32 of at most 1; from 2^-6 on such a number
-# is a multiple of that, so it is taken as it is, and sums of it have no order.
-_UNIT = 2.0**30
+_CARRY = 62
 # How pyFAI makes the last bin hold the largest q: by one step of float32.
 _UPPER = 1 + float(np.finfo(np.float32).eps)
 
@@ -45,7 +45,7 @@ class RadialBins:
 
     `geometry` is that of frames of this `shape`; `q_range` in 1/A, None for all that the frame
     has, masked pixels too, so that bins do not depend on masks (pyFAI's do); `polarisation` as in
-    pyFAI, None for no correction.
+    pyFAI, None for no correction. `mask` names the mask that is not the frames' own, "" for none.
     """
 
     geometry: Geometry
@@ -54,6 +54,7 @@ class RadialBins:
     q_range: tuple[float, float] | None = None
     correct_solid_angle: bool = True
     polarisation: float | None = None
+    mask: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,37 +101,58 @@ class RadialSums:
     """Signal and norm in each bin (`q`: their middles), of shots that are named by their numbers.
 
     Signals are float64 sums of integers or of float32 (see `model.sums.sum_dtype`), norms integers:
-    both are exact.
+    both are exact. What a norm has above 2^62 is carried, so that a run of hours cannot wrap.
     """
 
     def __init__(self, q: Floats) -> None:
         self.q = q
         self.signal = np.zeros(len(q))
-        self.norm = np.zeros(len(q), np.int64)
+        self._norm = np.zeros(len(q), np.int64)
+        self._carried: NDArray[np.int64] | None = None  # in units of 2^62; few sums need it
         self.shots: set[int] = set()
 
+    @property
+    def norm(self) -> Floats:
+        """The norm in pixels; it depends on the frames alone, not on their order."""
+        norm: Floats = self._norm / UNIT
+        if self._carried is not None:
+            norm += self._carried * (2.0**_CARRY / UNIT)
+        return norm
+
     def add(self, signal: Floats, norm: NDArray[np.int64], shots: set[int]) -> None:
-        """Add the sums of further frames."""
+        """Add the sums of further frames, of which the norm (in units) is below 2^62."""
         self.signal += signal
-        self.norm += norm
+        self._norm += norm
+        self._carry()
         self.shots |= shots
+
+    def merge(self, other: RadialSums) -> None:
+        """Add the sums of other frames in the same bins."""
+        self.add(other.signal, other._norm, other.shots)
+        if other._carried is not None:
+            self._carried = other._carried + (0 if self._carried is None else self._carried)
 
     def take_out(self, signal: Floats, norm: NDArray[np.int64], shot: int) -> None:
         """Undo `add` of one frame."""
         self.signal -= signal
-        self.norm -= norm
+        self._norm -= norm
+        self._carry()
         self.shots.discard(shot)
+
+    def _carry(self) -> None:
+        above = self._norm >> _CARRY  # rounded down, so that what is left is 0 or more
+        if above.any():
+            self._norm -= above << _CARRY
+            self._carried = above + (0 if self._carried is None else self._carried)
 
 
 def profile_of(steps: Sequence[RadialSums], counts_per_photon: float) -> RadialProfile:
     """I(q) of the sums of one step, or of several in the same bins."""
-    first, *others = steps
-    signal, norm = first.signal.copy(), first.norm.copy()
-    for sums in others:
-        signal += sums.signal
-        norm += sums.norm
+    total = RadialSums(steps[0].q)
+    for sums in steps:
+        total.merge(sums)
     n_frames = sum(len(sums.shots) for sums in steps)
-    return RadialProfile.of(first.q, signal, norm / _UNIT, n_frames, counts_per_photon)
+    return RadialProfile.of(total.q, total.signal, total.norm, n_frames, counts_per_photon)
 
 
 class RadialBinning:
@@ -148,9 +170,10 @@ class RadialBinning:
                 "this readout region"
             )
         self.bins, self.mask = bins, mask
-        # not kept: it holds several arrays of the size of a frame
-        pyfai = bins.geometry.integrator(bins.shape)
-        q = _q(pyfai, bins.shape)
+        q, self._norms = q_and_norm_of_pixels(
+            bins.geometry, bins.shape,
+            correct_solid_angle=bins.correct_solid_angle, polarisation=bins.polarisation,
+        )  # fmt: skip
         self.low, high = (float(q.min()), float(q.max())) if bins.q_range is None else bins.q_range
         self.width = (high * _UPPER - self.low) / bins.n
         if not self.width > 0:
@@ -166,11 +189,11 @@ class RadialBinning:
                 "no pixel is left to integrate: all are masked, or outside "
                 f"{self.low:g} to {high:g} 1/A; check mask_files and q_range"
             )
-        self._norms = _weights(pyfai, bins)
-        self._whole = self._norm_without(None)
-        self._split: dict[int, tuple[Mask | None, NDArray[np.int64]]] = {}
-        # for the first list of photons, if there is one: pyFAI takes seconds for a large frame
+        # for the first list of photons, if there is one: pyFAI takes a second for a large frame
         self._spare_q: NDArray[np.float32] | None = q.astype(np.float32)
+        self._whole = self._norm_without(None)
+        self._cake: CakeBinning | None = None  # made when somebody asks for it
+        self._split: dict[int, tuple[Mask | None, NDArray[np.int64]]] = {}
 
     # frames, exactly
 
@@ -181,7 +204,7 @@ class RadialBinning:
 
         Masked pixels hold 0. Raises `RadialError` where so many frames cannot be added exactly.
         """
-        if n_frames * self._largest >= 2**33:
+        if n_frames * self._largest >= 2**32:
             raise RadialError(
                 f"{n_frames} frames of one step with up to {self._largest} pixels a bin are more "
                 "than can be added exactly; use more bins"
@@ -229,37 +252,29 @@ class RadialBinning:
         if found.n_valid is None:
             masked = found.mask if found.mask.any() else None
             of_one = self._whole if masked is None else self._whole - self._norm_without(masked)
-            norm = of_one * (found.n_frames / _UNIT)
+            norm = of_one * (found.n_frames / UNIT)
         else:
             sums = np.zeros(self.bins.n + 1)
             binning.add_products(self._places, self._norms, found.n_valid, sums)
-            norm = sums[:-1] / _UNIT
+            norm = sums[:-1] / UNIT
         signal = self._signal(found.image)
         return RadialProfile.of(self.q, signal, np.asarray(norm), found.n_frames, counts_per_photon)
 
     def cake(self, found: AccumulatedImage, n_azimuth: int) -> tuple[Floats, Floats, Floats]:
-        """I(q, chi) of an accumulated image by pyFAI: intensity (azimuth, q), q (1/A), chi (deg).
+        """I(q, chi) of an accumulated image: intensity (azimuth, q), q (1/A), chi (deg).
 
         NaN where a bin has no pixel. There are at most four bins of q for each of azimuth: as many
         as for I(q) would be empty, most of them.
         """
-        mask = found.mask if self.mask is None else found.mask | self.mask
-        result = self.bins.geometry.integrator(self.bins.shape).integrate2d_ng(
-            found.image.astype(np.float64),
-            min(self.bins.n, 4 * n_azimuth),
-            n_azimuth,
-            unit="q_A^-1",
-            radial_range=self.bins.q_range,
-            correctSolidAngle=self.bins.correct_solid_angle,
-            polarization_factor=self.bins.polarisation,
-            mask=mask,
-            flat=None if found.n_valid is None else found.n_valid.astype(np.float32),
-            normalization_factor=1.0 if found.n_valid is not None else float(found.n_frames),
-            method=("no", "histogram", "cython"),
-        )
-        there = np.asarray(result.count) > 0
-        intensity = np.where(there, np.asarray(result.intensity, np.float64), np.nan)
-        return intensity, np.asarray(result.radial), np.asarray(result.azimuthal)
+        if self._cake is None or self._cake.bins.n_azimuth != n_azimuth:
+            n_q = min(self.bins.n, 4 * n_azimuth)
+            bins = CakeBins(n_q, n_azimuth, self.low, self.width * self.bins.n / n_q)
+            self._cake = CakeBinning(self.bins.geometry, bins, self._norms, self.mask)
+        return self._cake.intensity(found), self._cake.q, self._cake.chi
+
+    def let_go(self) -> None:
+        """Give back the memory of what can be made again, such as the bins of the cake."""
+        self._cake = self._spare_q = None
 
     # the parts
 
@@ -288,8 +303,7 @@ class RadialBinning:
             without = mask | self.mask
         q, self._spare_q = self._spare_q, None
         if q is None:
-            pyfai = self.bins.geometry.integrator(self.bins.shape)
-            q = _q(pyfai, self.bins.shape).astype(np.float32)
+            q = q_of_pixels(self.bins.geometry, self.bins.shape).astype(np.float32)
         shared = binning.split(
             q, self._norms, without, self.low, self.width, self.bins.n,
             is_open=self.bins.q_range is None,
@@ -301,18 +315,3 @@ class RadialBinning:
             # with the mask, or another one could get its place in memory, and its id
             self._split[key] = mask, norm
         return norm
-
-
-def _q(pyfai: Any, shape: tuple[int, int]) -> Floats:
-    """The q of the centre of each pixel, 1/A."""
-    return np.asarray(pyfai.array_from_unit(shape, "center", "q_A^-1", scale=True))
-
-
-def _weights(pyfai: Any, bins: RadialBins) -> NDArray[np.int32]:
-    """The norm of each pixel in units: pyFAI's float32, whose product is float32 too."""
-    norm = np.ones(bins.shape, np.float32)
-    if bins.correct_solid_angle:
-        norm *= pyfai.solidAngleArray(bins.shape).astype(np.float32)
-    if bins.polarisation is not None:
-        norm *= pyfai.polarization(bins.shape, bins.polarisation)
-    return np.asarray(np.rint(norm * np.float32(_UNIT)), np.int32)

@@ -97,7 +97,7 @@ def test_one_way_or_the_other_sums_are_the_same():
     n_masked = np.sum(masks, axis=0).astype(np.uint32)
     signal, norm = binning.of_image(total, len(frames), n_masked)
     np.testing.assert_array_equal(signal, one_by_one.signal)
-    np.testing.assert_array_equal(norm, one_by_one.norm)
+    np.testing.assert_array_equal(norm / 2**30, one_by_one.norm)
     expected = profile_of([one_by_one], 2.0)
     n_valid = (len(frames) - n_masked).astype(np.uint32)
     found = binning.of_accumulated(accumulated(total, n_masked == 5, 5, n_valid), 2.0)
@@ -230,6 +230,40 @@ def test_a_cake_holds_the_same_counts():
         assert 0.2 < there.mean() < 1
         np.testing.assert_allclose(intensity[there], 5.0, rtol=1e-6)
     assert binning.cake(flat, 90)[0].shape == (90, 60)
+
+
+def test_a_cake_is_pyfais():
+    own = np.zeros(SHAPE, bool)
+    own[:, 7] = True
+    mask = np.zeros(SHAPE, bool)
+    mask[30:35] = True
+    binning = RadialBinning(RadialBins(GEOMETRY, SHAPE, 60, polarisation=0.9), own)
+    n_valid = np.where(mask, 0, 3).astype(np.uint32)
+    for found in (accumulated(image(), mask, 3), accumulated(image(), mask, 3, n_valid)):
+        intensity, q, chi = binning.cake(found, 12)
+        theirs = GEOMETRY.integrator(SHAPE).integrate2d_ng(
+            found.image, 48, 12, unit="q_A^-1", polarization_factor=0.9, mask=mask | own,
+            normalization_factor=3.0, method=("no", "histogram", "cython"),
+        )  # fmt: skip
+        np.testing.assert_allclose(q, theirs.radial, rtol=1e-12)
+        np.testing.assert_allclose(chi, theirs.azimuthal, atol=1e-4)
+        expected = np.where(theirs.count > 0, theirs.intensity, np.nan)
+        np.testing.assert_allclose(intensity, expected, rtol=1e-6)
+
+
+def test_norms_do_not_wrap_in_a_run_of_hours():
+    sums, norm = RadialSums(np.arange(3.0)), np.array([2**62 - 1, 2**50, 0])
+    for number in range(9):
+        sums.add(np.ones(3), norm, {number})
+    np.testing.assert_allclose(sums.norm, 9 * (norm / 2**30), rtol=1e-15)
+    both = RadialSums(sums.q)
+    both.merge(sums)
+    both.merge(sums)
+    np.testing.assert_allclose(both.norm, 18 * (norm / 2**30), rtol=1e-15)
+    for number in range(9):
+        sums.take_out(np.ones(3), norm, number)
+    assert not sums.norm.any()
+    assert not sums.shots
 
 
 @pytest.mark.parametrize(
