@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import femto_bluesky
 
 sys.path.insert(0, str(Path(__file__).parent))
+# in the pages, silx need not say that there is no graphics card
+os.environ["SILX_OPENCL"] = "0"
 
 project = "femto_bluesky"
 author = "the femto_bluesky authors"
