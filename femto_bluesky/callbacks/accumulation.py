@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 from pydantic import Field
 
+from femto_bluesky.model.detectors import settings_of
 from femto_bluesky.model.outputs import Output
 from femto_bluesky.model.results import DataGroup, Quantity
 from femto_bluesky.model.shots import DenseFrame, Shot
@@ -178,7 +179,12 @@ class Accumulation(Analysis):
         found = self.result()
         if found is None or run not in (None, *found.n_frames_of_run):
             return []
-        of = f"Sum of {found.n_frames} images" if found.is_sum else "Newest image"
+        n_runs = len(found.n_frames_of_run)
+        runs = f" of {n_runs} runs" * (n_runs > 1)
+        what = f"Sum of {found.n_frames} images{runs}" if found.is_sum else "Newest image"
+        of = f"{found.detector}: {what}"
+        # of a camera that counts photons their energies are added up, of another one its signal
+        what_it_is = "ADU" if settings_of(found.detector).kind == "camera" else "counts"
         rows, columns = found.image.shape
         attributes: dict[str, str | int | float] = {
             "n_frames": found.n_frames, "total": found.total, "hottest": found.hottest,
@@ -193,7 +199,7 @@ class Accumulation(Analysis):
             DataGroup(
                 path=f"accumulated/{found.detector}",
                 title=f"{of}, Total {found.total:.6g}, Hottest {found.hottest:.6g}",
-                signal=Quantity("image", found.image, long_name="counts"),
+                signal=Quantity("image", found.image, long_name=what_it_is),
                 axes=(
                     Quantity("y", np.arange(rows), units="px", long_name="row"),
                     Quantity("x", np.arange(columns), units="px", long_name="column"),

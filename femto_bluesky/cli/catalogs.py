@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +17,9 @@ from femto_bluesky.cli.shared import progress_bar, quit_with, told
 if TYPE_CHECKING:
     from femto_bluesky.sources.catalogs import Catalog, Run
     from femto_bluesky.sources.documents import Pair
+
+OF_CATALOGS = r"(tiled|bluesky_tiled_plugins|starlette|fastapi|httpx|zarr|dask|databroker|intake)\b"
+"""What warns of its own dependencies, which is of no use on the command line."""
 
 KINDS = ("tiled", "broker", "catalog", "lines")
 
@@ -57,6 +62,7 @@ def documents_from(
     if files:
         yield from documents_of(files, path_map)
         return
+    _quiet()
     for where, text in named:
         with open_catalog(where) as opened:
             for run in chosen(opened, text):
@@ -129,18 +135,22 @@ def mapped(pairs: Sequence[str] | None) -> dict[str, str]:
 
 
 def upload(
-    source: Annotated[
-        Path, typer.Argument(help="a .jsonl, or a directory of them: such as a catalog's `waiting`")
-    ],
+    source: Annotated[Path, typer.Argument(help="a .jsonl, or a directory of them")],
     to: Annotated[str, typer.Option("--to", metavar="WHERE", help="the catalog, as for replay")],
 ) -> None:
-    """Bring runs that are kept as JSON lines into a catalog; the files stay."""
+    """Bring runs that are kept as JSON lines into a catalog.
+
+    The files stay, but for those in the `waiting` of this very catalog.
+    """
     from femto_bluesky.sources import catalogs
 
+    _quiet()
     with told(), progress_bar() as bar, catalogs.open_catalog(to) as catalog:
         task = bar.add_task("runs", total=None)
         done = catalogs.upload(source, catalog, each=lambda path: bar.advance(task))
     console = Console(soft_wrap=True)
+    if not (done.stored or done.existing or done.growing or done.failed):
+        console.print(f"nothing is left in {source}", highlight=False)
     for path in done.stored:
         console.print(f"stored {path}", highlight=False)
     for path in done.existing:
@@ -149,6 +159,17 @@ def upload(
         console.print(f"left alone, it is still being written: {path}", highlight=False)
     if done.failed:
         quit_with(RuntimeError(f"{path}: {failure}") for path, failure in done.failed.items())
+
+
+def _quiet() -> None:
+    """Keep what a catalog's packages say of themselves out of the bars and tables."""
+    warnings.filterwarnings("ignore", module=OF_CATALOGS)
+    # a level would not do: Tiled sets its own when it is imported
+    logging.getLogger("tiled.server.app").addFilter(_is_a_warning)
+
+
+def _is_a_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
 
 
 def _value(text: str) -> Any:

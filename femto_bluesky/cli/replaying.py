@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 from pydantic import ValidationError
 from rich.console import Console
@@ -20,6 +19,7 @@ from rich.table import Table
 from femto_bluesky.cli.catalogs import CatalogName, PathMap, documents_from, mapped
 from femto_bluesky.cli.shared import finish, in_words, made, progress_bar, told
 from femto_bluesky.model.rois import Roi, RoiError
+from femto_bluesky.model.step_text import TextColumn, text_columns, with_photons
 
 if TYPE_CHECKING:
     from femto_bluesky.callbacks import LiveAnalysis
@@ -96,6 +96,7 @@ def replay(
     except Exception as failure:
         problems.append(failure)
     problems += [failure for written in files for failure in written.failures]
+    problems += map(RoiError, live.rois.left_out.values())
     show(live)
     if not live.accumulations.of and not callback and not problems:
         there = f"its data keys are {sorted(keys)}" if keys else "there are no events"
@@ -158,27 +159,17 @@ def show(live: LiveAnalysis, truth: dict[str, list[float]] | None = None) -> Non
     if not console.is_terminal:
         console.width = 200  # a pipe or a file has no width to keep to
     for run in live.rois.table.runs:
-        columns = live.rois.result(run) | _photons(live, run)
-        means = [name for name in columns if name.endswith("_mean")]
+        columns = text_columns(with_photons(live.rois.result(run), live.photons.result(run)))
         table = Table(title=f"Step means of run {run[:8]}", title_justify="left")
-        plain = [name for name in columns if not name.endswith(("_mean", "_std", "_sem", "_n"))]
-        for name in plain:
-            table.add_column(name, justify="right")
-        for name in means:
-            column = name.removesuffix("_mean")
-            table.add_column(f"{column}\nmean ± std", justify="right", no_wrap=True)
-        for name in truth or ():
-            table.add_column(name, justify="right")
-        for row in range(len(columns["n_shots"])):
-            cells = [_text(columns[name][row]) for name in plain]
-            for name in means:
-                stem = name.removesuffix("_mean")
-                std = (
-                    _text(columns[f"{stem}_std"][row], 2) if columns[f"{stem}_n"][row] > 1 else "?"
-                )
-                cells.append(f"{_text(columns[name][row])} ± {std:<7}")
-            cells += [_text(values[row]) for values in (truth or {}).values()]
-            table.add_row(*cells)
+        columns += [
+            TextColumn(name, "", [f"{value:.6g}" for value in values])
+            for name, values in (truth or {}).items()
+        ]
+        for column in columns:
+            head = f"{column.name}\n{column.below}" if column.below else column.name
+            table.add_column(head, justify="right", no_wrap=bool(column.below))
+        for row in zip(*(column.cells for column in columns), strict=True):
+            table.add_row(*row)
         console.print(table)
     for detector, found in live.accumulations.result().items():
         if found is not None:
@@ -187,21 +178,6 @@ def show(live: LiveAnalysis, truth: dict[str, list[float]] | None = None) -> Non
                 f"{detector}: {what}, total {found.total:.6g}, hottest {found.hottest:.6g}",
                 highlight=False,
             )
-
-
-def _photons(live: LiveAnalysis, run: str) -> dict[str, Any]:
-    """Photons a shot of each step, and how many shots were too full, where there are any."""
-    found = live.photons.result(run)
-    ends = tuple(f"_n_photons_{end}" for end in ("mean", "std", "sem", "n"))
-    shown = {name: values for name, values in found.items() if name.endswith(ends)}
-    crowded = {n: values for n, values in found.items() if n.endswith("_n_crowded") if any(values)}
-    return crowded | shown
-
-
-def _text(value: Any, digits: int = 6) -> str:
-    if isinstance(value, str):
-        return value
-    return "missing" if np.isnan(value) else f"{value:.{digits}g}"
 
 
 def _settings(path: Path | None, rois: list[str] | None) -> dict[str, Any]:

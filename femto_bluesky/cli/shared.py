@@ -59,7 +59,12 @@ def finish(
     wrong: list[BaseException] = list(problems)
     for stop in stops:
         if stop.get("exit_status") == "fail":
-            wrong.append(RuntimeError(f"run {stop['run_start'][:8]}: {stop.get('reason')}"))
+            wrong.append(
+                RuntimeError(
+                    f"run {stop['run_start'][:8]} did not end well when it was taken, and goes as "
+                    f"far as it was written: {stop.get('reason')}"
+                )
+            )
     if wrong:
         quit_with(wrong)
 

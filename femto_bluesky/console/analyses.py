@@ -10,6 +10,7 @@ from bluesky import RunEngine
 from bluesky.callbacks.best_effort import BestEffortCallback
 
 from femto_bluesky.callbacks import DarkCollection, LiveAnalysis, StepMeansPlot
+from femto_bluesky.console.dark_use import tell_of
 from femto_bluesky.console.devices import Devices
 from femto_bluesky.console.settings import BeamlineSettings
 from femto_bluesky.devices.photon_witness import PhotonWitness
@@ -42,6 +43,7 @@ def start_analyses(
     engine.subscribe(bec)
     darks = DarkCollection()
     engine.subscribe(darks)
+    engine.subscribe(tell_of(darks))
     live = LiveAnalysis(
         settings.rois, geometries=settings.geometries, directory=settings.folder("process")
     )
@@ -51,7 +53,7 @@ def start_analyses(
     plot = StepMeansPlot(errors=settings.errors)
     live.subscribe(catalog.writer)
     live.subscribe(maps_only(derived_bec), "start")
-    live.subscribe(derived_bec)
+    live.subscribe(primary_only(derived_bec))
     live.subscribe(plot)
     return Analyses(live, bec, derived_bec, plot, darks, witness)
 
@@ -68,5 +70,20 @@ def maps_only(callback: BestEffortCallback) -> Callable[[str, Any], None]:
             callback.enable_plots()
         else:
             callback.disable_plots()
+
+    return choose
+
+
+def primary_only(callback: Callable[[str, Any], object]) -> Callable[[str, Any], None]:
+    """What hands only the steps to a callback: a table says of each other stream that it is new."""
+    others: set[str] = set()
+
+    def choose(name: str, doc: Any) -> None:
+        if name == "start":
+            others.clear()
+        elif name == "descriptor" and doc["name"] != "primary":
+            others.add(doc["uid"])
+        if (doc["uid"] if name == "descriptor" else doc.get("descriptor")) not in others:
+            callback(name, doc)
 
     return choose

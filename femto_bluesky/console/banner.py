@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
+import textwrap
 import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from femto_bluesky import __version__
 from femto_bluesky.console.devices import Devices
 from femto_bluesky.console.opened_catalog import OpenedCatalog
 from femto_bluesky.console.settings import BeamlineSettings
+from femto_bluesky.model.detectors import settings_of
 
-COMMANDS = """\
-  RE(burst_scan([{camera}], {motor}, -2, 6, num=9, frames=10{also}))
-  RE(burst_grid(...))  RE(continuous([{camera}], 10))  RE(collect_dark(...))  use_darks()
-  add_roi("my peak", x0=500, y0=300, x1=535, y1=440)  move_roi  delete_roi  list_rois()
-  set_geometry("pilatus", energy_kev=13.5, distance_m=0.131, x0_px=210, y0_px=373)
-  start_accumulation()  stop_accumulation()  reset_accumulation()  undo_reset()  list_sums()
-  show()               the last result: table, sums with ROIs, step means
-  catalog[-1]          the newest run;  replay(catalog[-1], LiveAnalysis(...))
-  Ctrl-C twice pauses: RE.resume()  RE.stop()  RE.abort().  burst_scan? explains a plan"""
+WIDTH = 100
+"""Texts are wrapped at this many columns."""
 
 
 def banner(
@@ -33,7 +29,6 @@ def banner(
     started_s: float,
 ) -> str:
     """What there is, what does not work and why, and what to type."""
-    answering = [name for name in devices.cameras if name not in devices.unreachable]
     rows = [
         ("cameras", ", ".join(devices.cameras)),
         ("motors", ", ".join(devices.motors)),
@@ -50,13 +45,59 @@ def banner(
     if devices.unreachable:
         lines.append("  The rest works. connect_devices() looks for them again.")
     if opened.problem:
-        lines.append(f"  NO CATALOG: {opened.problem}")
-    commands = COMMANDS.format(
-        camera=(answering or devices.cameras)[0],
-        motor=devices.motors[0] if devices.motors else "motor",
-        also=", also=[beam]" if "beam" in devices.others else "",
+        lines += _paragraph(f"NO CATALOG: {opened.problem}")
+    # those that answer first
+    typed = commands(
+        sorted(devices.cameras, key=devices.unreachable.__contains__),
+        sorted(devices.motors, key=devices.unreachable.__contains__),
+        [name for name in devices.others if name not in devices.unreachable],
     )
-    return "\n".join([*lines, "", commands, ""])
+    return "\n".join([*lines, "", *(f"  {line}" for line in typed), ""])
+
+
+def commands(cameras: Sequence[str], motors: Sequence[str], others: Collection[str]) -> list[str]:
+    """What to type, in this order or another: each line works as it stands.
+
+    The first of the cameras is the one that is shown with; darks are those of one that has any.
+    """
+    camera = cameras[0]
+    also = ", also=[beam]" if "beam" in others else ""
+    shutter = ", shutter=shutter" if "shutter" in others else ""
+    dark = next((name for name in cameras if settings_of(name).kind == "camera"), camera)
+    pixel = "" if settings_of(camera).pixel_size_m else ", pixel_size_m=1e-5"
+    axes = ", ".join(f"{motor}, 0, 1, 3" for motor in (motors[1:3] if motors[2:] else motors))
+    scans = [
+        f"RE(burst_scan([{camera}], {motors[0]}, -2, 6, num=9, frames=10{also}))",
+        f"RE(burst_grid([{camera}], {axes}, frames=5))",
+    ] if motors else []  # fmt: skip
+    return [
+        *scans,
+        f"RE(collect_dark([{dark}], n=20{shutter})); use_darks()",
+        f"RE(continuous([{camera}], 10, n_events=3))  # without n_events: until Ctrl-C",
+        f'add_roi("my peak", x0=20, y0=30, x1=60, y1=90, detector={camera})',
+        'move_roi("my peak", dx=5); delete_roi("my peak"); list_rois()',
+        f"set_geometry({camera}, energy_kev=13.5, distance_m=0.131, x0_px=210, y0_px=373{pixel})",
+        "list_sums()  # of all scans since the start, or since:",
+        "reset_accumulation(); undo_reset(); stop_accumulation(); start_accumulation()",
+        "show()  # the last scan: step means, sums with ROIs, curves; show(-2) the one before",
+        "catalog[-1]  # the newest run; catalog[12] is that of scan 12",
+        "again = LiveAnalysis(live.rois.settings.rois, photon_files=False)",
+        "replay(catalog[-1], again); again.result().steps",
+        "burst_scan?",
+        "# Ctrl-C twice pauses; then RE.resume(), RE.stop() or RE.abort()",
+    ]
+
+
+def _paragraph(text: str) -> list[str]:
+    """A text in lines that are not too long; commands in it stand whole, on lines of their own."""
+    lines: list[str] = []
+    for line in text.replace(": femto-bluesky ", ":\nfemto-bluesky ").splitlines():
+        is_command = line.startswith("femto-bluesky ")
+        lines += [f"  {line}"] if is_command else textwrap.wrap(
+            line, WIDTH, initial_indent="  ", subsequent_indent="  ",
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+    return lines
 
 
 def age_of_process_s() -> float:

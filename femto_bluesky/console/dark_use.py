@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from femto_bluesky.callbacks import DarkCollection, LiveAnalysis
 from femto_bluesky.callbacks.dark_collection import use_darks
 from femto_bluesky.console.errors import ConsoleError, told
+from femto_bluesky.console.logs import NEWS
 from femto_bluesky.files.darks import DarkFiles, newest_darks
+
+news = logging.getLogger(NEWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +57,15 @@ class Darks:
                 )
             use_darks(self._live, darks)
         return DarkList(darks)
+
+
+def tell_of(collection: DarkCollection) -> Callable[[str, Any], None]:
+    """What tells, when a run has ended, what darks the collection has of it."""
+
+    def tell(name: str, doc: Any) -> None:
+        found = collection.result(doc["run_start"]) if name == "stop" else {}
+        if found:
+            taken = ", ".join(f"{images.n_frames} of {of}" for of, images in found.items())
+            news.info("darks were taken: %s; use_darks() keeps them and has them used", taken)
+
+    return tell

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, NoReturn
 
 from femto_bluesky.console.errors import ConsoleError
@@ -125,9 +125,9 @@ class Devices:
         log.debug("%s: %.1f s, %r", name, time.monotonic() - began, self._found[name])
 
 
-def names_of(devices: Iterable[Any]) -> str:
-    """The names of devices, as they are told to people."""
-    return ", ".join(device.name for device in devices)
+def called(device: Any) -> Any:
+    """The name of a device; at the prompt it may be given itself, or its name."""
+    return getattr(device, "name", device)
 
 
 def _first_line(error: Exception) -> str:

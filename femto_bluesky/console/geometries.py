@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from femto_bluesky.callbacks import LiveAnalysis
+from femto_bluesky.console.devices import called
 from femto_bluesky.console.errors import ConsoleError, told
 from femto_bluesky.model.detectors import settings_of
 from femto_bluesky.model.geometry import Geometry
+
+log = logging.getLogger(__name__)
+
+TOO_LARGE = {"energy_kev": (200.0, "keV", "eV"), "distance_m": (50.0, "m", "mm")}
+"""Above this a value is hardly meant: the unit that it is in, and the one that was meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +49,12 @@ class Geometries:
     def __init__(self, live: LiveAnalysis, detectors: Collection[str]) -> None:
         self._live = live
         self._detectors = detectors
+        for name, geometry in self._now.items():
+            warn_of_units(name, geometry)
 
     def set_geometry(
         self,
-        detector: str,
+        detector: Any,
         *,
         energy_kev: float,
         distance_m: float,
@@ -57,8 +67,10 @@ class Geometries:
         """Say where a detector stands, in the terms of Fit2D; from then on there is I(q) of it.
 
         The beam meets it at column x0_px and row y0_px, counted from the outer edge of the first
-        pixel, distance_m behind the sample. Without pixel_size_m it is that of the table.
+        pixel, distance_m behind the sample. Without pixel_size_m it is that of the table. The
+        detector is given itself or by its name.
         """
+        detector = called(detector)
         if detector not in self._detectors:
             raise ConsoleError(
                 f"there is no detector {detector!r}; there are {', '.join(self._detectors)}"
@@ -79,10 +91,13 @@ class Geometries:
                     "pixel_size_m": known if pixel_size_m is None else (pixel_size_m,) * 2,
                 }
             )
-            return self._set({**self._now, detector: geometry})
+            found = self._set({**self._now, detector: geometry})
+        warn_of_units(detector, geometry)
+        return found
 
-    def delete_geometry(self, detector: str) -> GeometryList:
+    def delete_geometry(self, detector: Any) -> GeometryList:
         """Forget where a detector stands; there is no I(q) of it from the next shot on."""
+        detector = called(detector)
         if detector not in self._now:
             there_are = ", ".join(map(repr, self._now)) or "none"
             raise ConsoleError(f"there is no geometry of {detector!r}; there are: {there_are}")
@@ -100,3 +115,14 @@ class Geometries:
     def _set(self, geometries: Mapping[str, Geometry]) -> GeometryList:
         self._live.configure({"geometries": geometries})
         return self.list_geometries()
+
+
+def warn_of_units(detector: str, geometry: Geometry) -> None:
+    """Warn of values that are likely to be in another unit than is meant."""
+    for name, (most, unit, other) in TOO_LARGE.items():
+        value = getattr(geometry, name)
+        if value > most:
+            log.warning(
+                "%s of %r is %g %s: is that in %s? It is taken as it is; set_geometry sets another",
+                name, detector, value, unit, other,
+            )  # fmt: skip

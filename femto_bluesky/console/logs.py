@@ -9,6 +9,9 @@ NAMES = ("femto_bluesky", "bluesky", "ophyd")
 """Whose messages are kept in the file from INFO on; of others, warnings."""
 
 
+NEWS = "femto_bluesky.news"
+"""The logger whose messages are told at the prompt from INFO on."""
+
 NO_NEWS = (
     # regions on a camera that a scan leaves out are nothing odd here: their names were checked
     "which this run does not have",
@@ -28,13 +31,13 @@ class _Brief(logging.Formatter):
 
 
 def log_at_the_prompt(file: Path) -> str:
-    """Tell warnings at the prompt, and write all messages with their tracebacks into a file.
+    """Tell warnings and news at the prompt; write all messages, with tracebacks, into a file.
 
     Says in words where they are, or why there is no file.
     """
     root = logging.getLogger()
     prompt = logging.StreamHandler()
-    prompt.setLevel(logging.WARNING)
+    prompt.setLevel(logging.INFO)
     prompt.setFormatter(_Brief())
     prompt.addFilter(_is_for_the_prompt)
     root.addHandler(prompt)
@@ -57,6 +60,8 @@ def _is_for_the_prompt(record: logging.LogRecord) -> bool:
     """Whether a message is news at the prompt; all are in the file."""
     # a plan that fails is raised there as well
     is_raised = record.name.startswith("bluesky") and record.exc_info
+    if record.levelno < logging.WARNING:
+        return record.name == NEWS
     return not (is_raised or any(words in str(record.msg) for words in NO_NEWS))
 
 

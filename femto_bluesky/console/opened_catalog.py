@@ -35,6 +35,6 @@ def open_for(settings: BeamlineSettings) -> OpenedCatalog:
         what = str(error) if isinstance(error, CatalogError) else f"{type(error).__name__}: {error}"
         return OpenedCatalog(
             open_catalog(f"lines:{lines}"),
-            f"{what}\nRuns are written as JSON lines into {lines}; bring them in later: "
-            f"femto-bluesky upload {lines} --to {to}",
+            f"{what}\nRuns are written as JSON lines into {lines}; bring them in later, when no "
+            f"prompt has the catalog: femto-bluesky upload {lines} --to {to}",
         )

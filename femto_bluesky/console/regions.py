@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from femto_bluesky.callbacks import LiveAnalysis
+from femto_bluesky.console.devices import called
 from femto_bluesky.console.errors import ConsoleError, told
 from femto_bluesky.model.rois import Roi
 
@@ -43,13 +45,14 @@ class Regions:
         self._detectors = detectors
 
     def add_roi(
-        self, name: str, x0: int, y0: int, x1: int, y1: int, detector: str | None = None
+        self, name: str, x0: int, y0: int, x1: int, y1: int, detector: Any = None
     ) -> RoiList:
         """Add a region: columns x0 to x1, rows y0 to y1; x1 and y1 are not in it.
 
-        It lies on every detector, or on the one that is named.
+        It lies on every detector, or on the one that is given, itself or by its name.
         """
-        if name in self._rois:
+        detector = called(detector)
+        if _checked(name) in self._rois:
             raise RoiNameError(
                 f"there is a ROI {name!r} already ({_edges(self._rois[name])}); move_roi({name!r}, "
                 "...) moves it, or take another name"
@@ -85,11 +88,15 @@ class Regions:
         with told():
             return self._set({**self._rois, name: Roi(**edges, detector=old.detector)})
 
-    def delete_roi(self, name: str) -> RoiList:
-        """Delete a region; what it has measured stays."""
-        self._get(name)
+    def delete_roi(self, name: str | Iterable[str]) -> RoiList:
+        """Delete a region, or a list of them; what they have measured stays."""
+        names = [name] if isinstance(name, str) else list(name)
+        for each in names:
+            self._get(each)
         with told():
-            return self._set({other: roi for other, roi in self._rois.items() if other != name})
+            return self._set(
+                {other: roi for other, roi in self._rois.items() if other not in names}
+            )
 
     def list_rois(self) -> RoiList:
         """The regions as they are now."""
@@ -99,8 +106,8 @@ class Regions:
     def _rois(self) -> Mapping[str, Roi]:
         return self._live.rois.settings.rois
 
-    def _get(self, name: str) -> Roi:
-        if name not in self._rois:
+    def _get(self, name: Any) -> Roi:
+        if _checked(name) not in self._rois:
             there_are = ", ".join(map(repr, self._rois)) or "none"
             raise RoiNameError(f"there is no ROI {name!r}; there are: {there_are}")
         return self._rois[name]
@@ -108,6 +115,12 @@ class Regions:
     def _set(self, rois: Mapping[str, Roi]) -> RoiList:
         self._live.configure({"rois": rois})
         return self.list_rois()
+
+
+def _checked(name: Any) -> str:
+    if not isinstance(name, str):
+        raise RoiNameError(f"the name of a ROI is text; found {name!r}")
+    return name
 
 
 def _edges(roi: Roi) -> str:

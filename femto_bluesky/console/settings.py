@@ -9,9 +9,10 @@ from pathlib import Path, PurePath, PureWindowsPath
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from femto_bluesky.console.errors import ConsoleError, in_words
+from femto_bluesky.model.detectors import settings_of
 from femto_bluesky.model.geometry import Geometry
 from femto_bluesky.model.rois import Roi
 
@@ -55,6 +56,18 @@ Kind = Literal["pilatus", "zyla", "balor"]
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _with_pixel_sizes(geometries: Any) -> Any:
+    """The geometries of the file, with the pixel sizes of the detectors that are known."""
+    if not isinstance(geometries, Mapping):
+        return geometries
+    found = dict(geometries)
+    for name, given in geometries.items():
+        size = settings_of(str(name)).pixel_size_m
+        if isinstance(given, Mapping) and size is not None:
+            found[name] = {"pixel_size_m": size, **given}
+    return found
 
 
 class Twin(_Part):
@@ -124,8 +137,10 @@ class BeamlineSettings(_Part):
     )
     md: Mapping[str, Any] = Field(default={}, description="more for each start document")
     rois: Mapping[str, Roi] = Field(default={}, description="regions of interest by their names")
-    geometries: Mapping[str, Geometry] = Field(
-        default={}, description="where detectors stand, by their names; for I(q) and rings"
+    geometries: Annotated[Mapping[str, Geometry], BeforeValidator(_with_pixel_sizes)] = Field(
+        default={},
+        description="where detectors stand, by their names; for I(q) and rings. The pixel size is "
+        "that of the detector where none is given",
     )
     errors: Literal["std", "sem"] = Field(
         default="std", description="the error bars: spread of the shots, or error of their mean"

@@ -1,7 +1,10 @@
-"""What the prompt itself is told: to store the last runs before it ends, and to be brief."""
+"""What the prompt itself is told: to end well what is begun when it is left, and to be brief."""
 
 from __future__ import annotations
 
+import atexit
+import gc
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +18,13 @@ from femto_bluesky.devices.hdf5_plugin import DetectorError
 from femto_bluesky.plans.bursts import PlanError
 from femto_bluesky.sources.catalogs import Run
 
+log = logging.getLogger(__name__)
+
 
 def close_before_exit(shell: Any, close: Callable[[], object]) -> None:
     """Have `close` called when the prompt is left, before Python shuts down.
+
+    A plan that is paused in `RE` is stopped first, so that its run ends and the cameras too.
 
     An `atexit` handler would come too late: Tiled's own is called when threads are joined, and the
     run that is being stored then would stay behind as JSON lines.
@@ -26,11 +33,24 @@ def close_before_exit(shell: Any, close: Callable[[], object]) -> None:
 
     def close_and_leave() -> None:
         try:
+            _stop_paused(getattr(shell, "user_ns", {}).get("RE"))
             close()
         finally:
             leave()
 
     shell.ask_exit = close_and_leave
+    # or Python looks for cycles in all that Tiled and numba have made, which takes seconds
+    atexit.register(gc.freeze)
+
+
+def _stop_paused(engine: Any) -> None:
+    if not isinstance(engine, RunEngine) or engine.state != "paused":
+        return
+    log.warning("A scan is paused; it is stopped now, as RE.stop() does, and kept as far as it is.")
+    try:
+        engine.stop()
+    except Exception as failure:  # nobody can be kept here by a motor that fails
+        log.error("It did not stop well: %s: %s", type(failure).__name__, failure)
 
 
 def show_briefly(shell: Any) -> None:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.console.errors import ConsoleError, told
+from femto_bluesky.console.maps import as_map, with_units
 from femto_bluesky.console.windows import figure_in_window
 from femto_bluesky.files.pictures import draw, draw_curves
 from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.rois import slug
+from femto_bluesky.model.step_text import TextColumn, text_columns, text_table, with_photons
+from femto_bluesky.sources.catalogs import Run
 
 SUMS = "accumulated/"
 CURVES = {"step means": ("step_means/", "photons_of_steps/"), "azimuthal": ("azimuthal/",)}
 """How the paths of the results begin that are shown: accumulated images; curves, by picture."""
 
-OF_STEPS = ("_mean", "_std", "_sem")
-"""How the names of the columns end that are shown beside motors and shots."""
+WIDTH = 120
+"""Columns of text where there is no terminal to ask."""
 
 N_REMEMBERED = 100
 """So many runs back it is known what they were called."""
@@ -31,19 +34,19 @@ N_REMEMBERED = 100
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A result; at the prompt, its table, and where its pictures are."""
+    """A result; at the prompt, its table, and where its pictures are. `steps` has all columns."""
 
     title: str
     steps: Mapping[str, NDArray[Any]]
+    table: Sequence[TextColumn]
     pictures: list[Path]
     windows: list[str]
-    failure: str = ""
+    remarks: Sequence[str] = ()
 
     def __repr__(self) -> str:
-        lines = [self.title]
-        if self.failure:
-            lines.append(f"it has failed: {self.failure}")
-        lines += table(self.steps)
+        width = shutil.get_terminal_size((WIDTH, 50)).columns
+        lines = [self.title, *self.remarks]
+        lines += text_table(self.table, width)
         lines += [f"picture: {path}" for path in self.pictures]
         lines += [f"window: {name}" for name in self.windows]
         return "\n".join(lines)
@@ -57,24 +60,23 @@ class Showing:
     directory: Path
     _starts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _failures: dict[str, str] = field(default_factory=dict)
+    _units: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.live.subscribe(self._note)
 
-    def show(self) -> Shown:
+    def show(self, scan: int | str | Run = -1) -> Shown:
         """The newest run: its steps, the accumulated images with ROIs and rings, the curves.
 
-        They are drawn into windows; where there are none, into new PNG files.
+        show(3) is scan 3, show(-2) the one before the newest, show(catalog[3]) a run. The means of
+        a grid of two motors are maps. All is drawn into windows; where there are none, into new
+        PNG files.
         """
-        if not self._starts:
-            raise ConsoleError(
-                "there is no result yet; take a scan first, such as "
-                "RE(burst_scan([detector], motor, start, stop, num=5, frames=10))"
-            )
-        run, start = next(reversed(self._starts.items()))
+        run = self._find(scan)
+        start = self._starts[run]
         number = start.get("scan_id", run[:8])
         title = f"scan {number}, {start.get('plan_name', 'run')}"
-        groups = self.live.groups(run)
+        groups = [with_units(group, self._units) for group in self.live.groups(run)]
         images = [g for g in groups if g.path.startswith(SUMS) and len(g.axes) == 2]
         pictures: list[Path] = []
         windows: list[str] = []
@@ -84,11 +86,60 @@ class Showing:
                 self._draw([group], f"scan_{number}_{slug(name)}", name, title, pictures, windows)
             for name, paths in CURVES.items():
                 curves = [group for group in groups if group.path.startswith(paths)]
-                if curves:
-                    stem = f"scan_{number}_{slug(name)}"
-                    self._draw(curves, stem, name, title, pictures, windows)
-        steps = {**self.live.result(run).steps, **self.live.photons.result(run)}
-        return Shown(title, steps, pictures, windows, self._failures.get(run, ""))
+                maps = {group.path: as_map(group, start) for group in curves}
+                pictured = {
+                    f"map of {path.rpartition('/')[2]}": [found]
+                    for path, found in maps.items()
+                    if found
+                } | {name: [group for group in curves if maps[group.path] is None]}
+                for what, drawn in pictured.items():
+                    if drawn:
+                        stem = f"scan_{number}_{slug(what)}"
+                        self._draw(drawn, stem, what, title, pictures, windows)
+        means, photons = self.live.rois.result(run), self.live.photons.result(run)
+        rows = text_columns(with_photons(means, photons))
+        remarks = self._remarks(run, bool(rows))
+        return Shown(title, {**means, **photons}, rows, pictures, windows, remarks)
+
+    def _find(self, scan: int | str | Run) -> str:
+        """The uid of a run that was analysed here. Raises `ConsoleError`."""
+        runs = list(self._starts)
+        if not runs:
+            raise ConsoleError(
+                "there is no result yet; take a scan first, such as "
+                "RE(burst_scan([detector], motor, start, stop, num=5, frames=10))"
+            )
+        if isinstance(scan, int) and scan < 0:
+            found = runs[scan:][:1] if -scan <= len(runs) else []
+        else:
+            wanted = scan.uid if isinstance(scan, Run) else scan
+            found = [
+                run
+                for run, start in self._starts.items()
+                if (isinstance(wanted, str) and wanted and run.startswith(wanted))
+                or start.get("scan_id") == wanted
+            ][-1:]
+        if not found:
+            there_are = ", ".join(str(s.get("scan_id", r[:8])) for r, s in self._starts.items())
+            raise ConsoleError(
+                f"scan {getattr(scan, 'uid', scan)!r} was not analysed since this start; there are "
+                f"the scans {there_are}. One in the catalog is analysed again with "
+                "replay(catalog[...], live)"
+            )
+        return found[0]
+
+    def _remarks(self, run: str, has_steps: bool) -> list[str]:
+        """What has gone otherwise than one would think."""
+        remarks = []
+        if run in self._failures:
+            remarks.append(f"it has failed: {self._failures[run]}")
+        if self._starts[run].get("plan_name") == "collect_dark":
+            remarks.append("darks are no steps; use_darks() keeps them and has them used")
+        elif not has_steps:
+            remarks.append("no steps")
+        if run == next(reversed(self._starts)):
+            remarks += [f"left out: {reason}" for reason in self.live.rois.left_out.values()]
+        return remarks
 
     def _draw(
         self,
@@ -118,39 +169,21 @@ class Showing:
 
     def _note(self, name: str, doc: Mapping[str, Any]) -> None:
         if name == "start":
+            # one that is analysed again is the newest
+            self._starts.pop(doc["original_run_uid"], None)
             self._starts[doc["original_run_uid"]] = doc
             while len(self._starts) > N_REMEMBERED:
                 forgotten = next(iter(self._starts))
                 del self._starts[forgotten]
                 self._failures.pop(forgotten, None)
+        elif name == "descriptor" and doc["name"] == "primary":
+            self._units |= {
+                key: entry.get("units") or "" for key, entry in doc["data_keys"].items()
+            }
         elif name == "stop" and doc["exit_status"] == "fail":
             of = {start["uid"]: run for run, start in self._starts.items()}
             if doc["run_start"] in of:
                 self._failures[of[doc["run_start"]]] = doc.get("reason") or "no reason is known"
-
-
-def table(columns: Mapping[str, NDArray[Any]]) -> list[str]:
-    """The columns as lines of text: a line of names, and one for each step."""
-    n_first = list(columns).index("n_shots") + 1 if "n_shots" in columns else 0
-    shown = {
-        name: values
-        for number, (name, values) in enumerate(columns.items())
-        if number < n_first or name.endswith(OF_STEPS)
-    }
-    if not shown:
-        return ["no steps"]
-    cells = {name: [_cell(value) for value in values] for name, values in shown.items()}
-    wide = {name: max(len(name), *map(len, texts)) for name, texts in cells.items()}
-    lines = ["  ".join(name.rjust(wide[name]) for name in cells)]
-    for row in range(max(map(len, cells.values()))):
-        lines.append("  ".join(cells[name][row].rjust(wide[name]) for name in cells))
-    return lines
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float | np.floating):
-        return "-" if np.isnan(value) else f"{value:.5g}"
-    return str(value)
 
 
 def _free(directory: Path, stem: str) -> Path:

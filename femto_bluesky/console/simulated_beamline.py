@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import MutableMapping
 from functools import partial
 from pathlib import Path
@@ -41,7 +42,8 @@ def simulated_devices(settings: BeamlineSettings, namespace: MutableMapping[str,
             "the settings have no section 'simulation'; it names the cameras and motors that are "
             "to be simulated"
         )
-    motors = {name: SimulatedMotor(name=name, labels={"motors"}) for name in wanted.motors}
+    units = dict.fromkeys(wanted.motors, "mm") | {wanted.motors[0]: "ps"}
+    motors = {name: MotorWithUnits(name=name, labels={"motors"}, egu=units[name]) for name in units}
     shutter = Signal(name="shutter", value=1)
     raw = settings.folder("raw")
     cameras: dict[str, Make] = {
@@ -54,6 +56,17 @@ def simulated_devices(settings: BeamlineSettings, namespace: MutableMapping[str,
     }
     moving: dict[str, Make] = {name: partial(_same, motor) for name, motor in motors.items()}
     return Devices(cameras, moving, others, namespace)
+
+
+class MotorWithUnits(SimulatedMotor):
+    """A motor whose documents say what it is in, as those of an EPICS motor do."""
+
+    def describe(self) -> OrderedDict[str, Any]:
+        """The data keys, with units."""
+        found: OrderedDict[str, Any] = super().describe()
+        for key in found.values():
+            key["units"] = self.egu
+        return found
 
 
 class BehindAShutter:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from femto_bluesky.callbacks import Accumulation, LiveAnalysis
+from femto_bluesky.console.devices import called
 from femto_bluesky.console.errors import ConsoleError, told
 
 
@@ -19,32 +21,38 @@ class SumList:
     def __repr__(self) -> str:
         if not self.lines:
             state = "will be added" if self.is_adding else "will not be added"
-            return f"no frames so far; those to come {state}"
+            return (
+                f"no frames since this start; those to come {state}. "
+                "replay(catalog[-1], live) adds those of an earlier run again"
+            )
         wide = max(map(len, self.lines))
         return "\n".join(f"{name:{wide}}  {line}" for name, line in self.lines.items())
 
 
 class Sums:
-    """The accumulations of a `LiveAnalysis`: of all detectors, or of the one that is named."""
+    """The accumulations of a `LiveAnalysis`: of all detectors, or of the one that is given.
+
+    They are in memory, and begin anew with each start of the prompt.
+    """
 
     def __init__(self, live: LiveAnalysis) -> None:
         self._live = live
 
-    def start_accumulation(self, detector: str | None = None) -> SumList:
+    def start_accumulation(self, detector: Any = None) -> SumList:
         """Add frames from now on; the sum goes on from where it is."""
         return self._set(detector, is_adding=True)
 
-    def stop_accumulation(self, detector: str | None = None) -> SumList:
+    def stop_accumulation(self, detector: Any = None) -> SumList:
         """Add no frames from now on: the newest one is shown, and the sum is kept."""
         return self._set(detector, is_adding=False)
 
-    def reset_accumulation(self, detector: str | None = None) -> SumList:
+    def reset_accumulation(self, detector: Any = None) -> SumList:
         """Begin the sum anew; undo_reset() brings the old one back."""
         for accumulation in self._of(detector).values():
             accumulation.reset()
         return self.list_sums()
 
-    def undo_reset(self, detector: str | None = None) -> SumList:
+    def undo_reset(self, detector: Any = None) -> SumList:
         """Bring back the sum before the last reset; what was added since then is added to it."""
         n_undone, reasons = 0, []
         for name, accumulation in self._of(detector).items():
@@ -63,7 +71,7 @@ class Sums:
         lines = {name: _line(of) for name, of in sorted(now.of.items())}
         return SumList(lines, now.pattern.settings.accumulating)
 
-    def _set(self, detector: str | None, *, is_adding: bool) -> SumList:
+    def _set(self, detector: Any, *, is_adding: bool) -> SumList:
         if detector is None:
             with told():
                 self._live.configure({"accumulate": is_adding})
@@ -72,9 +80,10 @@ class Sums:
                 accumulation.configure({"accumulating": is_adding})
         return self.list_sums()
 
-    def _of(self, detector: str | None) -> dict[str, Accumulation]:
+    def _of(self, detector: Any) -> dict[str, Accumulation]:
         """The accumulations by detector: all, or the one that is named."""
         of = self._live.accumulations.of
+        detector = called(detector)
         if detector is None:
             return dict(of)
         if detector not in of:

@@ -12,7 +12,6 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-
 NOT_KEPT = "raw_frames_not_kept"
 """Key of a start document: the detectors whose raw frames are deleted once analysed."""
 

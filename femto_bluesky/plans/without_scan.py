@@ -22,9 +22,10 @@ def continuous(
     """Take frames until somebody stops it, `frames_per_event` at a time, without a motor.
 
     Nothing is scanned: results are plotted against the number of the frame, and what is added up
-    is begun and ended by hand (`live.accumulation().reset()`). With Ctrl-C (twice, not to wait)
-    the run pauses; RE.resume goes on and RE.stop ends it well. `n_events` ends it by itself. The
-    larger `frames_per_event`, the less time goes into documents, and the later each is seen.
+    is begun and ended by hand: `reset_accumulation()` at the prompt, in a program
+    `LiveAnalysis.accumulation(detector).reset()`. With Ctrl-C (twice, not to wait) the run pauses;
+    RE.resume goes on and RE.stop ends it well. `n_events` ends it by itself. The larger
+    `frames_per_event`, the less time goes into documents, and the later each is seen.
 
     The rest is as for `burst_scan`; a checkpoint stands before each event. Raises `PlanError`
     before anything is staged.

@@ -44,15 +44,16 @@ def with_stops(
     *,
     ending: Callable[[], str] = lambda: "the documents end without a stop document",
     damage: type[Exception] | tuple[type[Exception], ...] = (),
+    tell: bool = True,
 ) -> Iterator[Pair]:
     """The same documents, and a stop that says 'fail' for each run that has none at the end.
 
     A stop document that names no run is what a catalog gives for a run that never stopped: it is
     left out. `ending` is asked, behind the last document, for the reason that the stops give. Where
     the source raises, the stops give the error as their reason; then it is raised, but for an error
-    of the type `damage`, if there was a stop to tell of it.
+    of the type `damage`, if there was a stop to tell of it. With `tell`, the log has the reasons.
     """
-    open_runs = _OpenRuns()
+    open_runs = _OpenRuns(tell)
     try:
         for name, document in documents:
             if name == "stop" and not (document and document.get("run_start")):
@@ -71,7 +72,8 @@ def with_stops(
 class _OpenRuns:
     """Which runs have begun and not ended, and how many events each stream of them has."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: bool) -> None:
+        self._tell = tell
         self._events: dict[str, Counter[str]] = {}
         self._streams: dict[str, tuple[str, str]] = {}
         self._time = 0.0
@@ -99,7 +101,8 @@ class _OpenRuns:
         while self._events:
             run = next(iter(self._events))
             events = self._events.pop(run)
-            log.error("run %s did not stop: %s", run, reason)
+            if self._tell:
+                log.error("run %s did not stop: %s", run, reason)
             yield (
                 "stop",
                 {

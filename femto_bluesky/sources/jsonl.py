@@ -51,10 +51,11 @@ def write(documents: Iterable[Pair], path: str | os.PathLike[str]) -> list[Path]
     return [path, images] if images.exists() else [path]
 
 
-def read(path: str | os.PathLike[str]) -> Iterator[Pair]:
+def read(path: str | os.PathLike[str], *, tell: bool = True) -> Iterator[Pair]:
     """The documents in `path` (".gz" is decompressed) as (name, document) pairs.
 
-    A run that was cut off gets a stop document that says 'fail' and where. An HDF5 file that is
+    A run that was cut off gets a stop document that says 'fail' and where; the log says so
+    too, with `tell`. An HDF5 file that is
     not where its document says, but beside `path`, is taken from there: both were moved.
 
     Raises FileNotFoundError at once, and `JsonLinesError` where a line is no document and no run
@@ -64,7 +65,7 @@ def read(path: str | os.PathLike[str]) -> Iterator[Pair]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; check the name")
     lines = _Lines(path)
-    return with_stops(lines, ending=lines.ending, damage=JsonLinesError)
+    return with_stops(lines, ending=lines.ending, damage=JsonLinesError, tell=tell)
 
 
 def line(name: str, document: Mapping[str, Any]) -> str:

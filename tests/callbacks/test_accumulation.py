@@ -69,10 +69,17 @@ def test_clean_frames_are_summed():
     above = np.array([one.frame.pixels.astype(int) - 100 for one in shots])
     np.testing.assert_array_equal(found.image, np.where(above >= 12, above, 0).sum(axis=0))
     assert found.image.dtype == np.uint32
+    labels = [
+        seen(shot(1, detector=name)).groups()[0].signal.label
+        for name in ("andor3_balor1", "pilatus")
+    ]
+    assert labels == ["ADU", "counts"]
 
 
 def test_it_goes_on_across_runs():
-    found = seen(shot(1, run="a"), shot(2, 1, run="a"), shot(4, run="b")).result()
+    both = seen(shot(1, run="a"), shot(2, 1, run="a"), shot(4, run="b"))
+    assert both.groups()[0].title == "cam: Sum of 3 images of 2 runs, Total 84, Hottest 7"
+    found = both.result()
     assert (found.image == 7).all()
     assert found.n_frames_of_run == {"a": 2, "b": 1}
 
@@ -111,7 +118,7 @@ def test_stopped_the_newest_frame_is_forwarded_and_the_sum_is_kept():
     found = accumulation.result()
     assert (found.image == 7).all()
     assert (found.n_frames, found.is_sum) == (1, False)
-    assert accumulation.groups()[0].title.startswith("Newest image, Total 84")
+    assert accumulation.groups()[0].title.startswith("cam: Newest image, Total 84")
     accumulation.update(shot(5, 3))
     assert level(accumulation) == 5
     accumulation.start()
@@ -345,7 +352,7 @@ def test_the_rows_and_the_image():
     [group] = accumulation.groups()
     group.check()
     assert group.path == "accumulated/pilatus"
-    assert group.title.startswith("Sum of 6 images, Total ")
+    assert group.title.startswith("pilatus: Sum of 6 images, Total ")
     assert group.columns[0].name == "n_valid"
     assert group.attributes["x_pixel_size_m"] == 172e-6
     np.testing.assert_array_equal(group.mask, found.mask)

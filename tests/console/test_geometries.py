@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from femto_bluesky.callbacks import LiveAnalysis
@@ -33,6 +35,33 @@ def test_a_geometry_is_set_shown_and_forgotten(live, geometries):
     geometries.set_geometry("camera", **WHERE, pixel_size_m=1e-5)
     assert list(geometries.delete_geometry("pilatus").geometries) == ["camera"]
     assert live.diffraction.geometry("pilatus") is None
+
+
+def test_a_detector_is_given_itself_or_by_its_name(geometries):
+    pilatus = SimpleNamespace(name="pilatus")
+    assert list(geometries.set_geometry(pilatus, **WHERE).geometries) == ["pilatus"]
+    assert geometries.delete_geometry(pilatus).geometries == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("energy_kev", 13500, "energy_kev of 'pilatus' is 13500 keV: is that in eV?"),
+        ("distance_m", 131, "distance_m of 'pilatus' is 131 m: is that in mm?"),
+    ],
+)
+def test_a_value_that_looks_like_another_unit_is_asked_about(
+    live, geometries, caplog, name, value, words
+):
+    geometries.set_geometry("pilatus", **WHERE | {name: value})
+    assert [record.getMessage()[: len(words)] for record in caplog.records] == [words]
+    caplog.clear()
+    # those of the settings file too, when the prompt starts
+    Geometries(live, ["pilatus"])
+    assert words in caplog.text
+    caplog.clear()
+    geometries.set_geometry("pilatus", **WHERE)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

@@ -30,4 +30,5 @@ def test_one_that_cannot_be_opened_stops_nobody(tmp_path, catalog, words, to):
     opened = open_for(settings(tmp_path, catalog))
     assert opened.catalog.where == f"the JSON lines in {tmp_path / 'lines'}"
     assert words in opened.problem
+    assert "when no prompt has the catalog" in opened.problem
     assert f"femto-bluesky upload {tmp_path / 'lines'} --to {to}" in opened.problem

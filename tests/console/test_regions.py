@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from femto_bluesky.callbacks import LiveAnalysis
@@ -25,6 +27,19 @@ def test_a_region_is_added_moved_and_deleted(regions):
     assert regions.delete_roi("ROI 2").rois == {"new": moved} == regions.list_rois().rois
 
 
+def test_a_detector_is_given_itself_or_by_its_name(regions):
+    pilatus = SimpleNamespace(name="pilatus")
+    assert regions.add_roi("new", 1, 2, 3, 4, detector=pilatus).rois["new"].detector == "pilatus"
+
+
+def test_several_regions_are_deleted_or_none(regions):
+    regions.add_roi("a", 1, 2, 3, 4)
+    regions.add_roi("b", 1, 2, 3, 4)
+    with pytest.raises(RoiNameError, match="no ROI 'c'"):
+        regions.delete_roi(["a", "c"])
+    assert list(regions.delete_roi(["a", "b"]).rois) == ["ROI 2"]
+
+
 def test_a_list_is_a_table(regions):
     regions.add_roi("x", x0=10, y0=20, x1=300, y1=400, detector="pilatus")
     assert repr(regions.list_rois()).splitlines() == [
@@ -40,6 +55,8 @@ def test_a_list_is_a_table(regions):
     ("slip", "words"),
     [
         (lambda r: r.move_roi("ROI 3", dx=1), "there is no ROI 'ROI 3'; there are: 'ROI 2'"),
+        (lambda r: r.move_roi(["ROI 2"], dx=1), "the name of a ROI is text; found ['ROI 2']"),
+        (lambda r: r.add_roi(3, 1, 2, 3, 4), "the name of a ROI is text; found 3"),
         (lambda r: r.delete_roi("x"), "there is no ROI 'x'; there are: 'ROI 2'"),
         (
             lambda r: r.add_roi("ROI 2", 1, 2, 3, 4),

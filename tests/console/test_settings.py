@@ -37,6 +37,17 @@ def test_a_file_is_read_and_its_directory_is_beside_it(tmp_path):
     assert settings.simulation is None
 
 
+def test_a_geometry_has_the_pixel_size_of_its_detector(tmp_path):
+    where = "{energy_kev: 13.5, distance_m: 0.131, x0_px: 210, y0_px: 373"
+    good = GOOD + "geometries:\n" + f"  pilatus: {where}}}\n"
+    settings = read_beamline(written(tmp_path, good))
+    assert settings.geometries["pilatus"].pixel_size_m == (172e-6, 172e-6)
+    settings = read_beamline(written(tmp_path, good.replace("373", "373, pixel_size_m: 1.0e-5")))
+    assert settings.geometries["pilatus"].pixel_size_m == (1e-5, 1e-5)
+    with pytest.raises(SettingsFileError, match=r"geometries\.cam\.pixel_size_m: Field required"):
+        read_beamline(written(tmp_path, good + f"  cam: {where}}}\n"))
+
+
 def test_the_home_directory_is_known(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/home/somebody")
     path = written(tmp_path, GOOD.replace("data", "~/data"))

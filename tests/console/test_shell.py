@@ -5,9 +5,9 @@ import logging
 import pytest
 
 from femto_bluesky.callbacks import LiveAnalysis, RoiMeans
-from femto_bluesky.console.banner import COMMANDS, age_of_process_s, banner
+from femto_bluesky.console.banner import age_of_process_s, banner, commands
 from femto_bluesky.console.devices import Devices
-from femto_bluesky.console.logs import log_at_the_prompt
+from femto_bluesky.console.logs import NEWS, log_at_the_prompt
 from femto_bluesky.console.opened_catalog import OpenedCatalog
 from femto_bluesky.console.settings import BeamlineSettings
 from femto_bluesky.console.shell import close_before_exit, describe_live, describe_run
@@ -79,8 +79,9 @@ def test_tracebacks_go_into_the_log_and_words_to_the_prompt(root, tmp_path, caps
         logging.getLogger("femto_bluesky.x").exception("it failed")
         logging.getLogger("bluesky").exception("Run aborted")
     logging.getLogger("femto_bluesky.x").info("a detail")
+    logging.getLogger(NEWS).info("news")
     RoiMeans({"a": Roi(x0=0, y0=0, x1=1, y1=1, detector="pilatus")}).outputs(["andor3_zyla12"])
-    assert capsys.readouterr().err == "it failed: ValueError: the words\n"
+    assert capsys.readouterr().err == "it failed: ValueError: the words\nnews\n"
     logged = file.read_text()
     assert "Traceback" in logged
     assert "Run aborted" in logged
@@ -112,7 +113,38 @@ def test_the_banner_says_what_there_is_and_what_is_not(tmp_path):
         "RE(burst_scan([pilatus], delay, -2, 6, num=9, frames=10))",
     ):  # fmt: skip
         assert words in text
-    assert max(map(len, COMMANDS.splitlines())) < 100
+    assert max(map(len, commands(devices.cameras, ["delay"], ["beam", "shutter"]))) < 98
+
+
+def test_what_to_type_is_made_of_what_there_is():
+    lines = commands(["cam", "andor3_balor1"], ["delay"], ["shutter"])
+    assert lines[:4] == [
+        "RE(burst_scan([cam], delay, -2, 6, num=9, frames=10))",
+        "RE(burst_grid([cam], delay, 0, 1, 3, frames=5))",
+        "RE(collect_dark([andor3_balor1], n=20, shutter=shutter)); use_darks()",
+        "RE(continuous([cam], 10, n_events=3))  # without n_events: until Ctrl-C",
+    ]
+    # a camera that is not in the table needs its pixel size
+    assert any("x0_px=210, y0_px=373, pixel_size_m=1e-5)" in line for line in lines)
+    few = commands(["pilatus"], [], [])
+    assert few[:2] == [
+        "RE(collect_dark([pilatus], n=20)); use_darks()",
+        "RE(continuous([pilatus], 10, n_events=3))  # without n_events: until Ctrl-C",
+    ]
+
+
+def test_a_problem_is_wrapped_between_words_and_a_command_stands_whole(tmp_path):
+    settings = BeamlineSettings.model_validate({**SMALL, "directory": tmp_path})
+    devices = Devices({"pilatus": object}, {}, {}, {}).connect()
+    command = f"femto-bluesky upload {'/long' * 30} --to catalog:x"
+    problem = f"{'words and words ' * 12}\nbring them in later: {command}"
+    opened = OpenedCatalog(open_catalog(f"lines:{tmp_path}"), problem)
+    text = banner(settings, devices, opened, next_scan=8, plots="", log="", started_s=1)
+    lines = text.splitlines()
+    assert f"  {command}" in lines
+    wrapped = lines[next(n for n, line in enumerate(lines) if "NO CATALOG" in line) :][:2]
+    assert max(map(len, wrapped)) <= 100
+    assert all(line.endswith(("words", "and")) for line in wrapped)
 
 
 def test_a_process_has_an_age():

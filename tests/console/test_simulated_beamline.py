@@ -20,7 +20,11 @@ def test_the_simulated_beamline_takes_bursts_and_its_shutter_shuts(settings):
     simulated_devices(settings, names).connect()
     cameras = [names[name] for name in SMALL["simulation"]["cameras"]]
     plan = burst_scan(cameras, names["delay"], 0, 1, num=2, frames=2, also=[names["beam"]])
-    events = [doc["data"] for name, doc in run_plan(plan) if name == "event"]
+    docs = run_plan(plan)
+    events = [doc["data"] for name, doc in docs if name == "event"]
+    (described,) = (doc["data_keys"] for name, doc in docs if name == "descriptor")
+    assert described["delay"]["units"] == "ps"
+    assert names["sample_y"].describe()["sample_y"]["units"] == "mm"
     assert [data["beam_shot_count"] for data in events] == [2, 4]
     balor = names["andor3_balor1"]
     lit, unlit = [], []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from femto_bluesky.callbacks import LiveAnalysis
@@ -41,7 +43,8 @@ def test_a_stopped_sum_shows_the_newest_frame():
     live = seen(LiveAnalysis(), "a")
     sums = Sums(live)
     before = n_frames(live)
-    assert " stopped, " in sums.stop_accumulation("pilatus").lines["pilatus"]
+    pilatus = SimpleNamespace(name="pilatus")
+    assert " stopped, " in sums.stop_accumulation(pilatus).lines["pilatus"]
     seen(live, "b")
     lines = sums.list_sums().lines
     assert lines["pilatus"].startswith("the newest frame, stopped, total ")
@@ -53,7 +56,10 @@ def test_a_stopped_sum_shows_the_newest_frame():
 
 def test_what_cannot_be_is_told():
     sums = Sums(LiveAnalysis())
-    assert repr(sums.start_accumulation()) == "no frames so far; those to come will be added"
+    assert repr(sums.start_accumulation()) == (
+        "no frames since this start; those to come will be added. "
+        "replay(catalog[-1], live) adds those of an earlier run again"
+    )
     assert "will not be added" in repr(sums.stop_accumulation())
     with pytest.raises(ConsoleError, match="nothing was accumulated, and nothing reset"):
         sums.undo_reset()

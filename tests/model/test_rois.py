@@ -39,7 +39,12 @@ def test_a_box_that_reaches_outside_is_refused(roi):
     with pytest.raises(RoiError, match="reaches outside") as error:
         roi.check_inside((6, 8), "ROI 2", "cam")
     words = str(error.value)
-    for part in ("'ROI 2'", "'cam'", "8 columns and 6 rows", "detector that it is for: detector=..."):
+    for part in (
+        "'ROI 2'",
+        "'cam'",
+        "8 columns and 6 rows",
+        "detector that it is for: detector=...",
+    ):
         assert part in words
 
 

@@ -78,7 +78,7 @@ def test_what_does_not_answer_is_named_and_found_when_it_does(tmp_path: Path) ->
         )
         it.say("RE(continuous([andor3_zyla12], 3, n_events=2))")
         assert it.value("catalog[-1].stop['num_events']") == "{'primary': 2}"
-        assert "andor3_zyla12_whole_mean" in it.say("show()")
+        assert "andor3_zyla12_whole" in it.say("show()")
         it.leave()
 
 

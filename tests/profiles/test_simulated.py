@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from femto_bluesky.files import xye
+from femto_bluesky.sources import open_catalog
 from tests.catalogs import need_a_catalog
 from tests.profiles.prompt import prompt, write_settings
 
@@ -86,9 +87,11 @@ def test_a_day(folder: Path) -> None:
     assert not list((folder / "data" / "catalog" / "waiting").iterdir())
     with prompt("simulated", settings) as it:
         assert "the next scan is 4" in it.greeting
+        assert it.value("catalog.take_in(100)") == "True"
         with prompt("simulated", settings) as other:
-            assert "NO CATALOG: the catalog in" in other.greeting
-            assert "one process at a time can have it" in other.greeting
+            greeting = " ".join(other.greeting.split())  # it is wrapped
+            assert "NO CATALOG: the catalog in" in greeting
+            assert "one process at a time can have it" in greeting
             lines = folder / "data" / "lines"
             assert f"femto-bluesky upload {lines} --to catalog:" in other.greeting
             other.say("RE(continuous([pilatus], 2, n_events=2))")
@@ -123,6 +126,18 @@ def test_a_run_is_paused_and_goes_on(lines_settings: Path) -> None:
         assert it.value(f"{derived}['exit_status']") == "'success'"
         assert it.value("catalog[-1].stop['num_events']['primary'] >= 2") == "True"
         assert "scan 1, continuous" in it.say("show()")
+
+        # left while it is paused
+        it.child.sendline("RE(continuous([pilatus], 3))")
+        it.child.expect(row)
+        it.interrupt()
+        assert it.value("RE.state") == "'paused'"
+        assert "A scan is paused; it is stopped now, as RE.stop() does" in it.leave()
+    lines = lines_settings.parent / "data" / "lines"
+    assert not list((lines / "waiting").iterdir())
+    with open_catalog(lines) as catalog:
+        left = catalog[2]
+        assert [run.stop["exit_status"] for run in (left, *left.derived())] == ["success"] * 2
 
 
 def test_what_goes_wrong_is_told_in_words(lines_settings: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -203,3 +206,41 @@ def test_a_place_where_nothing_can_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CatalogError, match="no catalog can be made in"):
         open_catalog(None, tmp_path / "file" / "catalog")
+
+
+def test_ctrl_c_while_tiled_is_imported_breaks_off_nothing(kept, monkeypatch):
+    asked, may_go, closed = [], threading.Event(), []
+
+    def connect(directory):
+        asked.append(directory)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        assert may_go.wait(30)
+        return SimpleNamespace(close=lambda: closed.append(1)), "the client"
+
+    monkeypatch.setattr("femto_bluesky.sources.catalogs.embedded._connect", connect)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with open_catalog(kept) as catalog:
+            with pytest.raises(KeyboardInterrupt):
+                catalog.store._connect()
+            may_go.set()
+            assert catalog.store._connect() == "the client"
+            assert (len(asked), closed) == (1, [])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert closed == [1]
+
+
+def test_a_run_that_was_killed_is_taken_in(tmp_path, caplog):
+    with open_catalog(None, tmp_path) as catalog:
+        feed(catalog.writer, list(run())[:-1])
+    with open_catalog(tmp_path) as catalog:
+        assert catalog["run-1"].stop["exit_status"] == "fail"
+        assert catalog.take_in(60)
+        assert list(catalog.writer.waiting.iterdir()) == []
+        found = catalog[-1]
+        assert (found.uid, found.where) == ("run-1", catalog.where)
+        assert found.stop["exit_status"] == "fail"
+        assert found.stop["num_events"] == {"primary": 3}
+        assert [name for name, _ in found.documents()].count("event") == 3
+        assert catalog.writer.failures == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import subprocess
 import sys
 import threading
@@ -126,19 +127,9 @@ def test_a_catalog_that_fails_is_told_of_once_and_what_it_missed_is_read_from_di
     done = upload(catalog.writer.waiting, catalog)
     assert [path.stem for path in done.stored] == ["run-0", "run-1", "run-2"]
     assert len(list(store.find([]))) == len(catalog) == 3
+    assert not list(catalog.writer.waiting.iterdir())
     again = upload(catalog.writer.waiting, catalog)
-    assert (len(again.existing), again.stored, again.failed) == (3, [], {})
-
-
-def test_what_was_left_is_told_of_when_the_catalog_is_opened_again(refusing, tmp_path, caplog):
-    catalog, _ = refusing
-    feed(catalog.writer, run())
-    assert catalog.writer.wait()
-    caplog.clear()
-    with Catalog(LinesStore(tmp_path / "other"), tmp_path / "here") as again:
-        assert "1 runs in" in caplog.text
-        assert "femto-bluesky upload" in caplog.text
-        assert again[-1].uid == "run-1"
+    assert (again.existing, again.stored, again.failed) == ([], [], {})
 
 
 def test_a_catalog_that_blocks_holds_nothing_up(tmp_path, caplog):
@@ -201,7 +192,8 @@ def test_a_document_that_is_no_json_ends_the_lines_and_not_the_scan(tmp_path, ca
     with open_catalog(f"lines:{tmp_path}") as catalog:
         feed(catalog.writer, documents)
         feed(catalog.writer, run("run-2"))
-        assert [found.uid for found in catalog] == ["run-2"]
+        assert [found.uid for found in catalog] == ["run-1", "run-2"]
+        assert catalog["run-1"].stop["exit_status"] == "fail"  # as far as it was written
     assert caplog.text.count("is not kept") == 1
 
 
@@ -219,7 +211,7 @@ def test_a_run_that_was_killed_is_uploaded_with_a_stop_that_says_so(tmp_path):
     with open_catalog(f"lines:{tmp_path / 'good'}") as catalog:
         upload(killed / "waiting", catalog)
         found = catalog["run-1"]
-        assert found.stop is None
+        assert found.stop["exit_status"] == "fail"
         name, stop = list(found.documents())[-1]
         assert (name, stop["exit_status"]) == ("stop", "fail")
 
@@ -245,8 +237,9 @@ def test_an_upload_leaves_a_run_that_is_being_written_alone(tmp_path, caplog):
             done = upload(catalog.writer.waiting, other)
             assert [path.name for path in done.growing] == ["run-1.jsonl"]
             assert (done.stored, done.failed, len(other)) == ([], {}, 0)
-        with open_catalog(f"lines:{tmp_path / 'here'}"):
-            assert "Upload them" not in caplog.text
+        with open_catalog(f"lines:{tmp_path / 'here'}") as beside:
+            assert beside.take_in(30)
+            assert (len(beside), list(beside.store.find([]))) == (0, [])
         feed(catalog.writer, documents[4:])
         assert list(catalog[-1].documents()) == documents
 
@@ -270,15 +263,86 @@ def test_lines_that_the_catalog_is_taking_are_not_uploaded_as_well(tmp_path):
         assert len(upload(writer.waiting, other).stored) == 1
 
 
-def test_a_run_of_a_process_that_was_killed_is_uploaded(tmp_path):
+def kill_in_a_run(where, documents):
+    """Write the documents in a process that is killed after the last one."""
     code = (
         "import os, sys, json; from femto_bluesky.sources import open_catalog;"
         "catalog = open_catalog(sys.argv[1]);"
         "[catalog.writer(*pair) for pair in json.load(sys.stdin)]; print('ready', flush=True);"
         "os.kill(os.getpid(), 9)"
     )
-    here = f"lines:{tmp_path / 'here'}"
-    documents = json.dumps(list(run())[:-1])
-    subprocess.run([sys.executable, "-c", code, here], input=documents, text=True, check=False)
-    with open_catalog(f"lines:{tmp_path / 'there'}") as catalog:
-        assert len(upload(tmp_path / "here" / "waiting", catalog).stored) == 1
+    command = [sys.executable, "-W", "ignore", "-c", code, str(where)]
+    subprocess.run(command, input=json.dumps(documents), text=True, check=False)
+
+
+def test_a_run_of_a_process_that_was_killed_is_found_and_taken_in(tmp_path, caplog):
+    documents = list(run())
+    kill_in_a_run(f"lines:{tmp_path}", documents[:-1])
+    empty = tmp_path / "waiting" / "empty.jsonl"
+    empty.touch()  # killed sooner still, or just begun
+    with open_catalog(f"lines:{tmp_path}") as catalog:
+        found = catalog[-1]
+        assert (found.uid, found.stop["exit_status"]) == ("run-1", "fail")
+        assert found.stop["num_events"] == {"primary": 3}
+        assert caplog.text == ""
+        assert list(found.documents())[:-1] == documents[:-1]
+        assert catalog[1].uid == catalog["run-1"].uid == "run-1"
+        assert catalog.take_in(30)
+        assert list(catalog.writer.waiting.iterdir()) == [empty]
+        assert len(catalog) == 1
+        assert next(catalog.store.find([])).stop["exit_status"] == "fail"
+        assert list(found.documents()) == list(catalog[-1].documents())  # though its lines are gone
+    with open_catalog(f"lines:{tmp_path}") as catalog:
+        assert catalog.take_in(30)
+        assert catalog.writer.failures == []
+
+
+def test_what_was_left_is_taken_in_by_the_first_run_too(refusing, tmp_path):
+    catalog, _ = refusing
+    feed(catalog.writer, run())
+    assert catalog.writer.wait()
+    catalog.writer.close()
+    with Catalog(LinesStore(tmp_path / "other"), tmp_path / "here") as again:
+        assert again[-1].uid == "run-1"
+        feed(again.writer, run("run-2", time=5.0))
+        assert again.take_in(30)
+        assert [found.uid for found in again.store.find([])] == ["run-1", "run-2"]
+
+
+def test_what_the_catalog_has_already_is_only_removed(tmp_path):
+    with open_catalog(f"lines:{tmp_path}") as catalog:
+        feed(catalog.writer, run())
+        assert catalog.writer.wait()
+        (lines,) = tmp_path.glob("*.jsonl")
+        shutil.copyfile(lines, catalog.writer.waiting / "run-1.jsonl")
+    with open_catalog(f"lines:{tmp_path}") as catalog:
+        assert catalog.take_in(30)
+        assert list(catalog.writer.waiting.iterdir()) == []
+        assert len(list(catalog.store.find([]))) == 1
+
+
+@pytest.mark.parametrize("n_lines", [2, 5])
+def test_lines_go_only_when_the_catalog_has_the_run_whole(tmp_path, caplog, n_lines):
+    documents = list(run())[:-1]
+    (tmp_path / "waiting").mkdir()
+    for path, n in ((tmp_path / "a.jsonl", n_lines), (tmp_path / "waiting" / "a.jsonl", 5)):
+        path.write_text("".join(jsonl.line(*pair) for pair in documents[:n]))
+    with open_catalog(f"lines:{tmp_path}") as catalog:
+        assert catalog.take_in(30)
+        assert (catalog.writer.waiting / "a.jsonl").exists() == (n_lines < 5)
+        assert ("is in" in caplog.text and "but cut off" in caplog.text) == (n_lines < 5)
+        assert len(list(catalog[-1].documents())) == 6
+
+
+def test_what_cannot_be_taken_in_stays_and_is_told_of_once(refusing, tmp_path, caplog):
+    catalog, store = refusing
+    for number in range(3):
+        feed(catalog.writer, run(f"run-{number}", time=float(number)))
+    assert catalog.writer.wait()
+    catalog.writer.close()
+    caplog.clear()
+    with Catalog(store, tmp_path / "here") as again:
+        assert again.take_in(30)
+        assert len(list(again.writer.waiting.iterdir())) == len(again) == 3
+        (told,) = [r.message for r in caplog.records if r.levelno >= logging.WARNING]
+        assert "does not take it (CatalogError: the disk of the server is full)" in told

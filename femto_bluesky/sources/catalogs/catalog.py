@@ -7,13 +7,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from femto_bluesky.sources.catalogs.lines import LinesStore
-from femto_bluesky.sources.catalogs.locks import is_locked
 from femto_bluesky.sources.catalogs.runs import Condition, Run, RunNotFoundError, Store
 from femto_bluesky.sources.catalogs.writer import CatalogWriter
+from femto_bluesky.sources.documents import Pair
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,9 @@ class Catalog:
     ``RE.subscribe(catalog.writer)`` and ``live.subscribe(catalog.writer)`` store raw and derived
     runs. ``catalog[-1]`` is the newest raw run, ``catalog[12]`` the newest with that scan_id,
     ``catalog["5f3a9c"]`` the run, raw or derived, whose uid begins so. Iteration goes over the raw
-    runs, oldest first. Runs that the catalog has not taken yet are read from the disk.
+    runs, oldest first. Runs that the catalog has not taken yet are read from the disk; those that
+    former processes left are taken in when the first run starts, or by `take_in`. `address` is what
+    the catalog is called on a command line.
     """
 
     def __init__(
@@ -43,22 +46,19 @@ class Catalog:
         frames: Path | None = None,
         prepare: Callable[[], object] | None = None,
         on_close: Callable[[], object] = lambda: None,
+        address: str = "CATALOG",
     ) -> None:
         self.store = store
         self.directory = directory
         waiting = directory / "waiting"
-        # what waits comes first: of a run that is in both, the lines are the exact ones
-        self._stores: list[Store] = [LinesStore(waiting, only_stopped=True), store]
         self._on_close = on_close
         self.writer = CatalogWriter(
-            store.insert, waiting, frames or directory / "frames", store.where, prepare=prepare
-        )
-        left = [path for path in waiting.glob("*.jsonl") if not is_locked(path)]
-        if left:
-            log.warning(
-                "%d runs in %s are not in %s. Upload them: femto-bluesky upload %s --to CATALOG",
-                len(left), waiting, store.where, waiting,
-            )  # fmt: skip
+            store.insert, waiting, frames or directory / "frames", store.where,
+            prepare=prepare, to=address,
+        )  # fmt: skip
+        # what waits comes first: of a run that is in both, the lines are the exact ones
+        self._waiting = LinesStore(waiting, is_growing=self.writer.is_growing)
+        self._stores: list[Store] = [self._waiting, store]
 
     @property
     def where(self) -> str:
@@ -116,6 +116,13 @@ class Catalog:
         uid = run.uid if isinstance(run, Run) else self[run].uid
         return list(self._find([Condition("original_run_uid", equals=uid)]))
 
+    def take_in(self, timeout_s: float = 0.0) -> bool:
+        """Begin to store what former processes left; whether that is done within the time.
+
+        A thread does it, and opens the catalog where that takes seconds. Nothing is raised.
+        """
+        return self.writer.take_in(timeout_s)
+
     def close(self) -> None:
         """Wait for what is being stored, and let go of the catalog."""
         self.writer.close()
@@ -157,7 +164,18 @@ class Catalog:
                 yield self._bound(run)
 
     def _bound(self, run: Run) -> Run:
-        return replace(run, derived=lambda: self.derived_of(run))
+        read = partial(self._documents, run) if run.where == self._waiting.where else run.read
+        return replace(run, derived=lambda: self.derived_of(run), read=read)
+
+    def _documents(self, run: Run) -> Iterator[Pair]:
+        """The documents of a run that waits, or that did so when it was asked for."""
+        try:
+            yield from run.read()
+        except FileNotFoundError:
+            stored = next((other for other in self.store.with_uid(run.uid)), None)
+            if stored is None:
+                raise
+            yield from stored.read()
 
     def _settle(self) -> None:
         if not self.writer.wait(PATIENCE_S):

@@ -22,12 +22,16 @@ from femto_bluesky.sources.catalogs.locks import (
     process_with_record_lock,
 )
 from femto_bluesky.sources.catalogs.runs import CatalogError
+from femto_bluesky.sources.catalogs.unbroken import Unbroken
 
 log = logging.getLogger(__name__)
 
 DATABASE = "catalog.db"
 TABLES = "table.duckdb"
 LOCK = "catalog.lock"
+OPENING_S = 60.0
+"""How long closing waits for an opening that goes on."""
+
 NEEDED = ("tiled", "bluesky_tiled_plugins", "fastapi", "sqlalchemy", "adbc_driver_manager")
 
 
@@ -36,8 +40,9 @@ class Embedded:
 
     Opening locks the directory for this process and looks whether the database is one. Tiled takes
     seconds to import, so that waits until `client` is asked for, unless the database has to be
-    made. Frames and photon files are read wherever they lie. Raises `CatalogError` where Tiled's
-    server is not installed, another process has the catalog, or it cannot be opened.
+    made. A thread does it, so that Ctrl-C cannot leave half of it. Frames and photon files are read
+    wherever they lie. Raises `CatalogError` where Tiled's server is not installed, another
+    process has the catalog, or it cannot be opened.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -46,8 +51,7 @@ class Embedded:
             raise _not_installed(", ".join(missing))
         self.directory = directory
         self._making = threading.Lock()
-        self._context: Any = None
-        self._client: Any = None
+        self._opening: Unbroken[tuple[Any, Any]] | None = None
         self._is_closed = False
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -68,17 +72,23 @@ class Embedded:
         with self._making:
             if self._is_closed:
                 raise CatalogError(f"the catalog in {self.directory} is closed; open it again")
-            if self._client is None:
-                self._context, self._client = _connect(self.directory)
-            return self._client
+            if self._opening is None or self._opening.has_failed:
+                self._opening = Unbroken(lambda: _connect(self.directory))
+            opening = self._opening
+        return opening.result()[1]
 
     def close(self) -> None:
         """Let go of the catalog."""
         with self._making:
             self._is_closed = True
-            if self._context is not None:
-                self._context.close()
-            self._context = self._client = None
+            opening, self._opening = self._opening, None
+        try:
+            # a process that ends while Tiled is imported and its threads begin may hang
+            if opening is not None and opening.has_begun and not opening.has_failed:
+                opening.result(OPENING_S)[0].close()
+        except (CatalogError, TimeoutError) as failure:
+            log.debug("the catalog in %s was not open yet: %s", self.directory, failure)
+        finally:
             if self._lock is not None:
                 self._lock.close()
 
@@ -127,6 +137,7 @@ def _connect(directory: Path) -> tuple[Any, Any]:
     The database is only made where it is missing: that takes seconds.
     """
     try:
+        import bluesky_tiled_plugins.clients.bluesky_run  # noqa: F401 - reading needs it as well
         from tiled.catalog import from_uri
         from tiled.client import Context, from_context
         from tiled.config import Authentication

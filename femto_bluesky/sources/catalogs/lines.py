@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,15 @@ class LinesStore:
     """Runs in the files of a directory, one or several in a file.
 
     A file is looked through when it is new or has changed. What is no JSON lines is left out, and
-    the log says so. `only_stopped` leaves out runs without a stop document: they may be growing.
+    the log says so. With `is_growing`, which is asked of files, a run without a stop document is
+    left out while its file grows, and has one that says 'fail' when it does not: it was killed.
     """
 
-    def __init__(self, directory: Path, *, only_stopped: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *, is_growing: Callable[[Path], bool] | None = None
+    ) -> None:
         self._directory = directory
-        self._only_stopped = only_stopped
+        self._is_growing = is_growing
         self._listed: dict[Path, tuple[tuple[int, int], Listed]] = {}
 
     @property
@@ -52,18 +55,32 @@ class LinesStore:
     def insert(self, path: Path) -> None:
         """Copy a file of JSON lines into the directory, under the run's number and uid.
 
-        Raises `RunExistsError` where the run is there already.
+        A run without a stop document gets one that says 'fail'. Raises `RunExistsError` where the
+        run is there already, and `CatalogError` where it is there in part.
         """
         listed = list_runs(path)
         if not listed:
             raise CatalogError(f"{path} holds no run; expected JSON lines with a start document")
         start = listed[0][0]
-        if self.with_uid(start["uid"]):
-            raise RunExistsError(f"run {start['uid']} is in {self._directory} already")
+        for there in self.with_uid(start["uid"]):
+            if there.stop is None and _without_stops(there.read()) != _without_stops(
+                jsonl.read(path, tell=False)
+            ):
+                raise CatalogError(
+                    f"run {there.uid} is in {self._directory}, but cut off; put that file aside"
+                )
+            raise RunExistsError(f"run {there.uid} is in {self._directory} already")
         self._directory.mkdir(parents=True, exist_ok=True)
         stem = f"scan_{start['scan_id']}_" if "scan_id" in start else ""
         to = new_path(self._directory, f"{stem}{start['uid'][:8]}", "jsonl", reserve=True)
-        shutil.copyfile(path, to)
+        # who is killed meanwhile leaves no file that looks like a run that was stored
+        part = to.with_name(f"{to.name}.part")
+        if all(stop for _, stop in listed):
+            shutil.copyfile(path, part)
+        else:
+            with part.open("w") as lines:
+                lines.writelines(jsonl.line(*pair) for pair in jsonl.read(path))
+        part.replace(to)
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -72,6 +89,8 @@ class LinesStore:
         for path in sorted([*self._directory.glob("*.jsonl"), *self._directory.glob("*.jsonl.gz")]):
             try:
                 state = path.stat().st_mtime_ns, path.stat().st_size
+                if self._is_growing and not state[1]:
+                    continue  # whoever has made it has written nothing yet
                 if self._listed.get(path, ((0, 0),))[0] != state:
                     self._listed[path] = state, list_runs(path)
             except (OSError, EOFError, zlib.error, jsonl.JsonLinesError) as error:
@@ -79,9 +98,13 @@ class LinesStore:
                     log.warning("%s is left out: %s", path, error)
                 continue
             listed = self._listed[path][1]
+            if self._is_growing and not all(stop for _, stop in listed):
+                if self._is_growing(path):
+                    listed = [(start, stop) for start, stop in listed if stop]
+                else:
+                    listed = _with_stops(path, listed)
+                    self._listed[path] = state, listed
             for start, stop in listed:
-                if stop is None and self._only_stopped:
-                    continue
                 read = partial(_documents, path, start["uid"] if len(listed) > 1 else None)
                 yield Run(start, stop, self.where, read)
 
@@ -109,6 +132,16 @@ def list_runs(path: Path) -> Listed:
     if not starts:
         raise jsonl.JsonLinesError("no run starts in it")
     return [(start, stops.get(uid)) for uid, start in starts.items()]
+
+
+def _with_stops(path: Path, listed: Listed) -> Listed:
+    documents = jsonl.read(path, tell=False)
+    stops = {doc["run_start"]: dict(doc) for name, doc in documents if name == "stop"}
+    return [(start, stop or stops.get(start["uid"])) for start, stop in listed]
+
+
+def _without_stops(documents: Iterable[Pair]) -> list[Pair]:
+    return [(name, document) for name, document in documents if name != "stop"]
 
 
 def _documents(path: Path, run: str | None) -> Iterator[Pair]:

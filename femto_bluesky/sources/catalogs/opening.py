@@ -72,11 +72,12 @@ def _path(directory: str | os.PathLike[str] | None) -> Path:
 
 
 def _embedded(path: Path) -> Catalog:
-    embedded = Embedded(path.absolute())
-    database = path.absolute() / DATABASE
+    place = path.absolute()
+    embedded = Embedded(place)
+    database = place / DATABASE
     store = EmbeddedStore(embedded.client, f"the catalog in {path}", database)
     prepare, close = embedded.client, embedded.close
-    return Catalog(store, path.absolute(), prepare=prepare, on_close=close)
+    return Catalog(store, place, prepare=prepare, on_close=close, address=f"catalog:{place}")
 
 
 def _directory(path: Path) -> Catalog:
@@ -90,7 +91,7 @@ def _directory(path: Path) -> Catalog:
 
 def _lines(path: Path) -> Catalog:
     path = path.absolute()
-    return Catalog(LinesStore(path), path, frames=path)
+    return Catalog(LinesStore(path), path, frames=path, address=f"lines:{path}")
 
 
 def _server(name: str, directory: str | os.PathLike[str] | None) -> Catalog:
@@ -114,7 +115,8 @@ def _server(name: str, directory: str | os.PathLike[str] | None) -> Catalog:
             f"no Tiled catalog at {name}: {type(error).__name__}: {error}. Check that the server "
             "runs, and that TILED_API_KEY holds its key"
         ) from error
-    return _from_client(client, directory, on_close=client.context.close)
+    address = name if is_url else f"tiled:{name}"
+    return _from_client(client, directory, on_close=client.context.close, address=address)
 
 
 def _knock(url: str) -> None:
@@ -134,13 +136,15 @@ def _broker(name: str, directory: str | os.PathLike[str] | None) -> Catalog:
         raise CatalogError(f"it needs databroker[all] ({error}); install it") from error
     except Exception as error:
         raise CatalogError(f"no databroker {name!r}: {type(error).__name__}: {error}") from error
-    return _from_client(broker, directory, on_close=broker.v2.context.close)
+    close = broker.v2.context.close
+    return _from_client(broker, directory, on_close=close, address=f"broker:{name}")
 
 
 def _from_client(
     client: Any,
     directory: str | os.PathLike[str] | None,
     on_close: Callable[[], object] = lambda: None,
+    address: str = "CATALOG",
 ) -> Catalog:
     """A catalog on a Tiled client, or on a databroker of either version."""
     if type(client).__module__ == "databroker.v1":
@@ -156,4 +160,4 @@ def _from_client(
     path = _path(directory) if directory is not None else default_directory() / "servers" / host
     kind = BrokerStore if is_mongo else TiledStore
     store = kind(lambda: client, where)
-    return Catalog(store, path, on_close=on_close)
+    return Catalog(store, path, on_close=on_close, address=address)

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from femto_bluesky.sources.catalogs.runs import (
     RunExistsError,
     plain,
 )
+from femto_bluesky.sources.catalogs.unbroken import Unbroken
 from femto_bluesky.sources.documents import Pair
 
 log = logging.getLogger(__name__)
@@ -114,12 +115,10 @@ class TiledStore:
 
     @property
     def _client(self) -> Any:
-        from bluesky_tiled_plugins.clients.bluesky_run import BlueskyRun
-
         client = self._connect()
         # A databroker that was opened in this process has changed for all clients what a run is:
         # its copy of the table that they share is shallow.
-        client.structure_clients.set("BlueskyRun", lambda: BlueskyRun)
+        client.structure_clients.set("BlueskyRun", _run_class)
         return client
 
     def _write(self, documents: Iterable[Pair]) -> None:
@@ -225,6 +224,17 @@ class BrokerStore(TiledStore):
         run = super()._run(node)
         # without `served`: a databroker would need handlers to read frames, which nobody keeps
         return Run(_without_id(run.start), run.stop and _without_id(run.stop), run.where, run.read)
+
+
+def _import_run() -> Any:
+    from bluesky_tiled_plugins.clients.bluesky_run import BlueskyRun
+
+    return BlueskyRun
+
+
+@cache
+def _run_class() -> Any:
+    return Unbroken(_import_run).result()
 
 
 def _without_id(document: Mapping[str, Any]) -> dict[str, Any]:

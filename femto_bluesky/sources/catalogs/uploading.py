@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from femto_bluesky.sources.catalogs.catalog import Catalog
-from femto_bluesky.sources.catalogs.locks import try_lock
+from femto_bluesky.sources.catalogs.locks import is_locked, try_lock
 from femto_bluesky.sources.catalogs.runs import CatalogError, RunExistsError
 from femto_bluesky.sources.jsonl import JsonLinesError
 
@@ -38,13 +38,15 @@ def upload(
     """Store every run below `source` (a .jsonl, or a directory of them) in the catalog.
 
     A run that never stopped gets a stop document that says 'fail'; one that is still being written
-    is left alone. The files stay where they are.
+    is left alone. The files stay where they are; those that wait for this very catalog are removed
+    when it has them (where the file system knows locks), and none need be left.
     `each` is told of a file when it is done with. Raises FileNotFoundError where there are none.
     """
     source = Path(source)
     paths = [source] if source.is_file() else sorted([*source.rglob("*.jsonl*")])
     paths = [path for path in paths if path.name.removesuffix(".gz").endswith(".jsonl")]
-    if not paths:
+    waiting = catalog.writer.waiting.absolute()
+    if not paths and source.absolute() != waiting:
         raise FileNotFoundError(f"{source}: there are no files .jsonl or .jsonl.gz; check the path")
     done = Uploaded()
     for path in paths:
@@ -53,10 +55,13 @@ def upload(
                 if not try_lock(file):
                     done.growing.append(path)
                     continue
-                catalog.store.insert(path)
-            done.stored.append(path)
-        except RunExistsError:
-            done.existing.append(path)
+                try:
+                    catalog.store.insert(path)
+                    done.stored.append(path)
+                except RunExistsError:
+                    done.existing.append(path)
+                if path.absolute().parent == waiting and is_locked(path):
+                    path.unlink()
         except (CatalogError, JsonLinesError, OSError) as failure:
             done.failed[path] = failure
         finally:

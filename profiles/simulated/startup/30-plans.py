@@ -7,6 +7,8 @@ from femto_bluesky.console.shell import close_before_exit, show_briefly, tell_br
 from femto_bluesky.plans import burst_grid, burst_scan, collect_dark, continuous
 
 close_before_exit(get_ipython(), catalog.close)
+# what former prompts left, while the first line is typed; and so is the catalog opened
+catalog.take_in()
 show_briefly(get_ipython())
 tell_briefly(get_ipython(), log_file)
 print(
