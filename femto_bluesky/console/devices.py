@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, NoReturn
 
 from femto_bluesky.console.errors import ConsoleError
@@ -14,7 +13,10 @@ from femto_bluesky.devices.raw_frames import DispensableFrames, PhotonKeeper
 log = logging.getLogger(__name__)
 
 Make = Callable[[], Any]
-"""What makes a device and waits until it answers; raises where it does not."""
+"""What gives a device once it answers; raises where it does not."""
+
+Ask = Callable[[Sequence[str]], object]
+"""What looks for the devices of these names, all at once, and waits for none of them."""
 
 
 class DeviceError(ConsoleError):
@@ -44,8 +46,10 @@ class Devices:
     """What there is at a beamline, by name, and put into a namespace such as that of the prompt.
 
     `cameras`, `motors` and `others` (signals, a shutter, the beam) say how to make each device.
-    `connect` makes all of them at the same time, so that one that does not answer holds nobody up;
-    an `Unreachable` stands in its place, until a later `connect` finds it.
+    `connect` has `ask` look for all of them before it waits for the first, so that one that does
+    not answer holds nobody up; an `Unreachable` stands in its place, until a later `connect` finds
+    it. All is done in the thread of the caller: Channel Access has ended the process where devices
+    were made, and given up, in several threads at once.
     """
 
     def __init__(
@@ -55,12 +59,12 @@ class Devices:
         others: Mapping[str, Make],
         namespace: MutableMapping[str, Any],
         *,
-        thread_class: type[threading.Thread] = threading.Thread,
+        ask: Ask = lambda _: None,
     ) -> None:
         self.cameras, self.motors, self.others = list(cameras), list(motors), list(others)
         self._make = {**cameras, **motors, **others}
         self._namespace = namespace
-        self._thread_class = thread_class
+        self._ask = ask
         self._found: dict[str, Any] = {}
         self._keeper: PhotonKeeper | None = None
         names = [*cameras, *motors, *others]
@@ -90,18 +94,13 @@ class Devices:
         }
 
     def connect(self) -> Devices:
-        """Make every device that is not there yet, all at the same time; see what answers."""
+        """Make every device that is not there yet; see what answers."""
         wanted = [
             name for name in self._make if name not in self._found or name in self.unreachable
         ]
-        threads = {
-            name: self._thread_class(target=self._connect, args=(name,), daemon=True)
-            for name in wanted
-        }
-        for thread in threads.values():
-            thread.start()
-        for thread in threads.values():
-            thread.join()
+        self._ask(wanted)
+        for name in wanted:
+            self._connect(name)
         self._namespace.update(self._found)
         self._set_keeper()
         return self

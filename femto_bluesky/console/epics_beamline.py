@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+import time
+from collections.abc import Callable, MutableMapping, Sequence
 from functools import partial
 from typing import Any
 
 import ophyd
 from ophyd import EpicsMotor, EpicsSignal
 
-from femto_bluesky.console.devices import Devices, Make
+from femto_bluesky.console.devices import Devices
 from femto_bluesky.console.settings import BeamlineSettings, Camera, SettingsFileError
 from femto_bluesky.devices.areadetector import Balor, Pilatus, Zyla
 
@@ -33,27 +34,70 @@ def epics_devices(settings: BeamlineSettings, namespace: MutableMapping[str, Any
             "nothing here can talk to EPICS; install pyepics: pip install 'femto-bluesky[beamline]'"
         )
     timeout = wanted.connection_timeout_s
-    cameras: dict[str, Make] = {
-        name: partial(_camera, settings, name, camera, timeout)
+    cameras = {
+        name: _Searched(
+            partial(EpicsSignal, f"{camera.prefix}cam1:Acquire_RBV", name=f"{name}_asked"),
+            camera.prefix, timeout, partial(_camera, settings, name, camera),
+        )
         for name, camera in wanted.cameras.items()
+    }  # fmt: skip
+    motors = {
+        name: _Searched(
+            partial(EpicsMotor, prefix, name=name, labels={"motors"}), prefix, timeout, _itself
+        )
+        for name, prefix in wanted.motors.items()
     }
-    motors: dict[str, Make] = {
-        name: partial(_motor, name, prefix, timeout) for name, prefix in wanted.motors.items()
+    others = {
+        name: _Searched(partial(EpicsSignal, variable, name=name), variable, timeout, _itself)
+        for name, variable in wanted.signals.items()
     }
-    others: dict[str, Make] = {
-        name: partial(_signal, name, variable, timeout) for name, variable in wanted.signals.items()
-    }
-    # Channel Access wants its context in each thread
-    return Devices(cameras, motors, others, namespace, thread_class=ophyd.cl.thread_class)
+    searched = {**cameras, **motors, **others}
+
+    def ask(names: Sequence[str]) -> None:
+        for name in names:
+            searched[name].begin()
+
+    return Devices(cameras, motors, others, namespace, ask=ask)
 
 
-def _camera(settings: BeamlineSettings, name: str, camera: Camera, timeout: float) -> Any:
-    # its signals connect when they are asked for, so one is asked before: none answers, or all do
-    asked = EpicsSignal(f"{camera.prefix}cam1:Acquire_RBV", name=f"{name}_asked")
-    try:
-        _wait(asked, camera.prefix, timeout)
-    finally:
-        asked.destroy()
+class _Searched:
+    """A device whose process variable is searched for from `begin` on; a call waits for it.
+
+    What was not found is left alone: to give channels up while others are searched for has ended
+    the process in libca. They cost a packet now and then.
+    """
+
+    def __init__(
+        self,
+        search: Callable[[], Any],
+        variable: str,
+        timeout_s: float,
+        device_of: Callable[[Any], Any],
+    ) -> None:
+        self._search, self._variable = search, variable
+        self._timeout_s, self._device_of = timeout_s, device_of
+        self._found: Any = None
+        self._deadline = 0.0
+
+    def begin(self) -> None:
+        """Search anew: what has not answered for long is asked ever more rarely."""
+        self._found = self._search()
+        self._deadline = time.monotonic() + self._timeout_s
+
+    def __call__(self) -> Any:
+        """The device. Raises `TimeoutError` where nothing has answered since `begin`."""
+        try:
+            left = self._deadline - time.monotonic()
+            self._found.wait_for_connection(timeout=max(left, 0.05))
+        except Exception as error:
+            raise TimeoutError(
+                f"nothing at {self._variable} within {self._timeout_s:g} s"
+            ) from error
+        return self._device_of(self._found)
+
+
+def _camera(settings: BeamlineSettings, name: str, camera: Camera, _: Any) -> Any:
+    """A camera whose IOC answers: its signals connect when they are asked for."""
     device = KINDS[camera.kind](
         camera.prefix,
         name=name,
@@ -65,21 +109,5 @@ def _camera(settings: BeamlineSettings, name: str, camera: Camera, timeout: floa
     return device
 
 
-def _motor(name: str, prefix: str, timeout: float) -> Any:
-    motor = EpicsMotor(prefix, name=name, labels={"motors"})
-    _wait(motor, prefix, timeout)
-    return motor
-
-
-def _signal(name: str, variable: str, timeout: float) -> Any:
-    signal = EpicsSignal(variable, name=name)
-    _wait(signal, variable, timeout)
-    return signal
-
-
-def _wait(device: Any, variable: str, timeout: float) -> None:
-    try:
-        device.wait_for_connection(timeout=timeout)
-    except Exception as error:
-        device.destroy()
-        raise TimeoutError(f"nothing at {variable} within {timeout:g} s") from error
+def _itself(found: Any) -> Any:
+    return found

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from femto_bluesky.console.devices import DeviceError, Devices, Unreachable
@@ -41,10 +39,14 @@ def test_what_comes_later_takes_its_place():
     assert made == [True], "what is there is left alone"
 
 
-def test_all_are_made_at_the_same_time():
-    together = threading.Barrier(3, timeout=20)
-    makes = dict.fromkeys("abc", together.wait)
-    assert Devices(makes, {}, {}, {}).connect().unreachable == {}
+def test_all_are_asked_for_before_the_first_is_waited_for():
+    said = []
+    makes = {name: lambda name=name: said.append(name) for name in "abc"}
+    devices = Devices(makes, {"delay": gone}, {}, {}, ask=lambda names: said.append(list(names)))
+    devices.connect()
+    assert said == [["a", "b", "c", "delay"], "a", "b", "c"]
+    devices.connect()
+    assert said[4:] == [["delay"]], "what is there is not asked for again"
 
 
 def test_two_devices_of_one_name_are_refused():
