@@ -77,10 +77,13 @@ class _Searched:
         self._search, self._variable = search, variable
         self._timeout_s, self._device_of = timeout_s, device_of
         self._found: Any = None
+        self._left_alone: list[Any] = []
         self._deadline = 0.0
 
     def begin(self) -> None:
         """Search anew: what has not answered for long is asked ever more rarely."""
+        if self._found is not None:
+            self._left_alone.append(self._found)
         self._found = self._search()
         self._deadline = time.monotonic() + self._timeout_s
 

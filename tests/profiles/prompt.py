@@ -46,6 +46,7 @@ class Prompt:
                 **os.environ,
                 "MPLBACKEND": "", "DISPLAY": "", "WAYLAND_DISPLAY": "", "QT_QPA_PLATFORM": "",
                 "TERM": "dumb", "PYTHONPATH": str(HOUSE), "PYTHONWARNINGS": "default",
+                "PYTHONFAULTHANDLER": "1",
                 "FEMTO_BLUESKY_SETTINGS": str(settings), **environment,
             },
             cwd=settings.parent, encoding="utf-8", timeout=TIMEOUT_S, dimensions=(60, 220),
@@ -56,7 +57,11 @@ class Prompt:
 
     def wait(self) -> str:
         """What was printed until the next prompt."""
-        self.child.expect(PROMPT)
+        if self.child.expect([PROMPT, pexpect.EOF]) == 1:
+            self.child.close()
+            raise AssertionError(
+                f"the prompt is gone, signal {self.child.signalstatus}:\n{self.child.before}"
+            )
         return str(self.child.before)
 
     def say(self, line: str) -> str:
