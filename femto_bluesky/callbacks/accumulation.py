@@ -186,8 +186,9 @@ class Accumulation(Analysis):
         # of a camera that counts photons their energies are added up, of another one its signal
         what_it_is = "ADU" if settings_of(found.detector).kind == "camera" else "counts"
         rows, columns = found.image.shape
+        total, hottest = found.total, found.hottest  # each goes through the whole image
         attributes: dict[str, str | int | float] = {
-            "n_frames": found.n_frames, "total": found.total, "hottest": found.hottest,
+            "n_frames": found.n_frames, "total": total, "hottest": hottest,
             "detector": found.detector, "why_reset": self.why_reset,
         }  # fmt: skip
         if found.pixel_size_m is not None:
@@ -198,7 +199,7 @@ class Accumulation(Analysis):
         return [
             DataGroup(
                 path=f"accumulated/{found.detector}",
-                title=f"{of}, Total {found.total:.6g}, Hottest {found.hottest:.6g}",
+                title=f"{of}, Total {total:.6g}, Hottest {hottest:.6g}",
                 signal=Quantity("image", found.image, long_name=what_it_is),
                 axes=(
                     Quantity("y", np.arange(rows), units="px", long_name="row"),

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from matplotlib.figure import Figure
 
 from femto_bluesky.callbacks import DarkCollection
@@ -9,24 +8,12 @@ from femto_bluesky.console.dark_use import tell_of
 from femto_bluesky.console.devices import Devices
 from femto_bluesky.console.logs import NEWS
 from femto_bluesky.console.settings import BeamlineSettings
-from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
+from femto_bluesky.devices.simulated import SimulatedMotor
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.plans import burst_grid, burst_scan, collect_dark, continuous
-from femto_bluesky.simulation.rings import RingFrames, RingSettings
 from femto_bluesky.sources import open_catalog
 from femto_bluesky.testing.runs import run_engine
 from tests.profiles.prompt import SMALL
-
-
-@pytest.fixture
-def delay():
-    return SimulatedMotor(name="delay", labels={"motors"})
-
-
-@pytest.fixture
-def pilatus(delay):
-    frames = RingFrames(RingSettings(shape=(40, 60), x0=10.0, y0=20.0))
-    return SimulatedDetector(name="pilatus", source=frames, style="inline", motor=delay)
 
 
 def test_a_map_is_drawn_for_two_motors_and_a_curve_for_one(tmp_path, delay, pilatus, capsys):

@@ -5,23 +5,10 @@ import pytest
 from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.console.errors import ConsoleError
 from femto_bluesky.console.showing import Showing
-from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.plans import burst_scan, collect_dark
-from femto_bluesky.simulation.rings import RingFrames, RingSettings
 from femto_bluesky.sources.catalogs import Run
 from femto_bluesky.testing.runs import run_plan
-
-
-@pytest.fixture
-def delay():
-    return SimulatedMotor(name="delay", labels={"motors"})
-
-
-@pytest.fixture
-def pilatus(delay):
-    frames = RingFrames(RingSettings(shape=(40, 60), x0=10.0, y0=20.0))
-    return SimulatedDetector(name="pilatus", source=frames, style="inline", motor=delay)
 
 
 def test_nothing_is_shown_before_there_is_something(tmp_path):
