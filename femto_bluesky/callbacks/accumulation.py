@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field
@@ -17,6 +17,7 @@ from femto_bluesky.model.shots import DenseFrame, Shot
 from femto_bluesky.model.sums import (
     AccumulatedImage,
     FrameSum,
+    Glimpse,
     Kind,
     accumulated_image,
     describe,
@@ -51,6 +52,8 @@ class Accumulation(Analysis):
     def __init__(self, detector: str | None = None, accumulating: bool = True) -> None:
         super().__init__(AccumulationSettings(detector=detector, accumulating=accumulating))
         self.why_reset = ""
+        self.n_changes = 0
+        """How often it has changed: those who look from another thread see that it has moved on."""
         self._sum: FrameSum | None = None
         self._before: FrameSum | None = None
         self._newest: Shot | None = None
@@ -83,6 +86,28 @@ class Accumulation(Analysis):
         if self._sum is not None:
             restored.merge(self._sum)
         self._sum, self._before, self.why_reset = restored, None, ""
+        self.n_changes += 1
+
+    # what those who look from another thread call
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Another one after every change of what is shown; any thread may ask, at any time."""
+        held = self._sum
+        return self.n_changes, 0 if held is None else held.masks.n_settled
+
+    def look(self) -> Glimpse | None:
+        """What `result` shows, without a copy and without a lock; None when no frame was seen.
+
+        Any thread may look at any time, and the thread that adds frames notices nothing of it. The
+        sum may hold part of a frame: what has another `version` afterwards is looked at again.
+        """
+        version, held, newest = self.version, self._sum, self._newest
+        if not self.settings.accumulating and newest is not None:
+            shown = FrameSum(newest)
+            shown.add(newest)
+            return shown.look(version, is_sum=False)
+        return None if held is None else held.look(version, is_sum=True)
 
     # the fold
 
@@ -102,6 +127,7 @@ class Accumulation(Analysis):
                         "if that is not meant", shot.run,
                     )  # fmt: skip
                 self._sum.add(shot)
+            self.n_changes += 1
         return shot
 
     def retract(self, shot: Shot) -> Shot:
@@ -116,6 +142,7 @@ class Accumulation(Analysis):
         self._sum, self._before = _not_empty(self._sum), _not_empty(self._before)
         if self._newest is not None and _name(self._newest) == _name(shot):
             self._newest = None
+        self.n_changes += 1
         return shot
 
     def merge(self, other: Self) -> None:
@@ -127,6 +154,12 @@ class Accumulation(Analysis):
                 self._sum.merge(other._sum)
         if other._newest is not None:
             self._newest = _newer(self._newest, other._newest)
+        self.n_changes += 1
+
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Change settings; they count from the next shot on."""
+        super().configure(changes)
+        self.n_changes += 1
 
     def clear(self) -> None:
         """Forget all frames; this cannot be undone."""
@@ -135,6 +168,7 @@ class Accumulation(Analysis):
         self._told_twice.clear()
         self._followed.clear()
         self.why_reset = ""
+        self.n_changes += 1
 
     def result(self) -> AccumulatedImage | None:
         """The sum (when stopped: the newest clean frame), a copy; None when no frame was seen."""
@@ -244,6 +278,7 @@ class Accumulation(Analysis):
         if self._sum is not None:
             self._before, self._sum = self._sum, None
         self.why_reset = why
+        self.n_changes += 1
 
 
 def _copied(shot: Shot) -> Shot:

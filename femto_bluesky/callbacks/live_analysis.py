@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from numpy.typing import NDArray
 from pydantic import Field
@@ -22,10 +22,14 @@ from femto_bluesky.model.geometry import Geometry
 from femto_bluesky.model.radial import RadialProfile
 from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.rois import Roi
+from femto_bluesky.model.shots import Shot
 from femto_bluesky.model.sums import AccumulatedImage
 from femto_bluesky.model.warming import warm
 from femto_bluesky.stream.analysis import AnalysisSettings, Pipeline
 from femto_bluesky.stream.per_detector import PerDetector
+
+if TYPE_CHECKING:
+    from femto_bluesky.viewer import Access, ResultsServer
 
 
 class LiveAnalysisSettings(AnalysisSettings):
@@ -119,12 +123,26 @@ class LiveAnalysis(Pipeline):
             self.photons, self.cleaning, self.accumulations, self.rois, self.diffraction
         )
         self.settings = settings
+        self.n_changes = 0
+        """How often shots have changed what it shows: those who look see that it has moved on."""
         self.read_as(
             stream=stream,
             detectors=settings.detectors,
             directory=directory,
             photon_files=photon_files,
         )
+
+    def update(self, shot: Shot) -> Shot:
+        """Hand the shot through all parts."""
+        handed_on = super().update(shot)
+        self.n_changes += 1
+        return handed_on
+
+    def retract(self, shot: Shot) -> Shot:
+        """Take the shot back from all parts."""
+        handed_on = super().retract(shot)
+        self.n_changes += 1
+        return handed_on
 
     def accumulation(self, detector: str | None = None) -> Accumulation:
         """The accumulation of a detector; without a name, that of the only one seen.
@@ -210,6 +228,35 @@ class LiveAnalysis(Pipeline):
             if "accumulate" in changes:
                 self.accumulations.configure({"accumulating": settings.accumulate})
             self.settings = settings
+
+    def serve(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        access: Access | None = None,
+        detector: str | None = None,
+    ) -> ResultsServer:
+        """Have this watched in a browser: the page, and the results for other viewers.
+
+        Shown at the prompt, what is returned says the address; its `close()` ends it. All of it
+        runs in a thread of its own, and neither the scan nor the analysis ever waits for a browser.
+        Port 0 takes a free one. On this machine everybody may watch and change settings; at a
+        `host` that others can reach there are two tokens, made at random where `access` brings
+        none. `detector` is the one whose results stand at the top of the published tree.
+
+        Raises `OSError` where the address cannot be had, and `ModuleNotFoundError` where what the
+        page needs is not installed.
+        """
+        # of a layer above: who never asks for a page needs none of it (decision 13)
+        try:
+            from femto_bluesky.viewer import serve
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"the page needs more than is installed ({error}): pip install "
+                "'femto-bluesky[viewer]'", name=error.name,
+            ) from error  # fmt: skip
+        return serve(self, host, port, access=access, detector=detector)
 
     def settings_record(self) -> dict[str, Any]:
         """The settings as they are in the parts, as plain data."""

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from pydantic import ValidationError
 
+from femto_bluesky.model.words import in_words
+
 
 class ConsoleError(ValueError):
     """Something typed at the prompt, or set in a file, that cannot be done; it says what to do."""
@@ -27,17 +29,3 @@ def told() -> Iterator[None]:
         raise ConsoleError(in_words(error)) from error
     except (ValueError, OSError) as error:
         raise ConsoleError(str(error)) from error
-
-
-def in_words(error: ValidationError) -> str:
-    """Each value that is not allowed: where it stands, what is wrong, what was found."""
-    found = []
-    for entry in error.errors():
-        place = ".".join(map(str, entry["loc"]))
-        words = entry["msg"].removeprefix("Value error, ")
-        text = f"{place}: {words}" if place else words
-        is_short = isinstance(entry["input"], str | int | float | bool)
-        if is_short and entry["type"] not in {"missing", "value_error"}:
-            text += f" (found {entry['input']!r})"
-        found.append(text)
-    return "; ".join(found)

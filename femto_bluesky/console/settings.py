@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from femto_bluesky.console.errors import ConsoleError, in_words
+from femto_bluesky.console.errors import ConsoleError
 from femto_bluesky.model.detectors import settings_of
 from femto_bluesky.model.geometry import Geometry
 from femto_bluesky.model.rois import Roi
+from femto_bluesky.model.words import in_words
 
 FILE = "beamline.yaml"
 

@@ -22,6 +22,7 @@ from femto_bluesky.stream.events import Document, Joined, JoinedEvent, RunStarte
 from femto_bluesky.stream.frames import FrameError
 from femto_bluesky.stream.joiner import Joiner
 from femto_bluesky.stream.photon_files import FIRST_PHOTON, PhotonFiles
+from femto_bluesky.stream.pulse import Pulse
 from femto_bluesky.stream.shots import ShotMaker, label_columns, label_keys
 from femto_bluesky.stream.steps import FRAME_AXIS, Step, Steps, motor_fields
 from femto_bluesky.stream.subscribers import Subscribers
@@ -81,6 +82,7 @@ class Shell:
         self.subscribers = subscribers or Subscribers()
         self.failures: list[Exception] = []
         self.lock = threading.RLock()
+        self.pulse = Pulse()
         self._analysis = analysis
         self._reading = reading
         self._joiner = Joiner(reading.stream)
@@ -132,8 +134,10 @@ class Shell:
             derived, self._reading.directory, is_wanted=self._reading.photon_files
         )
         self._runs[start["uid"]] = _Run(derived, photons)
+        self.pulse.start(start)
 
     def _event(self, run: _Run, event: JoinedEvent) -> None:
+        self.pulse.event(event.start["uid"], event.seq_num)
         if not event.bursts and event.replaces is None:
             return  # of a detector without frames, such as a spectrometer
         motors = motor_fields(event.start, event.descriptor, self._reading.stream)
@@ -152,6 +156,7 @@ class Shell:
         for shot in self._shots.shots(event, step):
             with self.lock:
                 handed_on = self._analysis.update(shot)
+            self.pulse.shot(run.last_time)
             index = shot.number - step.first_shot
             run.photons.take(handed_on, event.bursts[shot.detector], index)
         if is_new:
@@ -257,6 +262,7 @@ class Shell:
 
     def _fail(self, uid: str | None, failure: Exception) -> None:
         self.failures.append(failure)
+        self.pulse.failed_run(uid)
         # what the package says of the input says it all; of other errors the place is needed
         is_told = isinstance(failure, (AnalysisError, FrameError, RoiError))
         log.error(
@@ -278,6 +284,7 @@ class Shell:
 
     def _end_derived(self, uid: str, stop: Document) -> None:
         run = self._runs.pop(uid)
+        self.pulse.stop(uid)
         run.photons.close()
         if run.failure is None and run.photons.failure is not None:
             self.failures.append(run.photons.failure)

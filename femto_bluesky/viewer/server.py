@@ -22,6 +22,8 @@ from femto_bluesky.callbacks.live_analysis import LiveAnalysis
 from femto_bluesky.viewer import hsds, parameters
 from femto_bluesky.viewer.access import LOCAL_NAMES, Access, RefusedError, is_loopback
 from femto_bluesky.viewer.door import Door
+from femto_bluesky.viewer.hub import Hub
+from femto_bluesky.viewer.page.application import application as page_of
 from femto_bluesky.viewer.selections import SelectionError
 from femto_bluesky.viewer.snapshots import Snapshots
 from femto_bluesky.viewer.tree import NotInTreeError
@@ -42,14 +44,14 @@ def serve(
     *,
     access: Access | None = None,
     detector: str | None = None,
-    page: ASGIApp | None = None,
+    page: bool | ASGIApp = True,
 ) -> ResultsServer:
     """Serve the results of an analysis; port 0 takes a free one. `close()` ends it.
 
     Without `access`, everybody on this machine may read and change; where `host` can be reached
     from other machines, two random tokens are made, which are in `access` of the server. `detector`
-    is the one whose results stand at the top of the tree. `page` is what browsers get, an ASGI
-    application for `/` and everything that is no result.
+    is the one whose results stand at the top of the tree. `page` is what browsers get: the live
+    page, nothing (False), or an ASGI application for `/` and everything that is no result.
 
     Raises `ValueError` where `access` has no tokens and others could reach the server, and
     `OSError` where the address cannot be had.
@@ -63,7 +65,8 @@ def serve(
         access = replace(access, hosts=None)  # it has many names, and tokens
     snapshots = Snapshots(live, detector=detector)
     try:
-        return ResultsServer(snapshots, access, host, port, page)
+        shown = page_of(Hub(live, snapshots)) if page is True else page or None
+        return ResultsServer(snapshots, access, host, port, shown)
     except BaseException:
         snapshots.close()
         raise

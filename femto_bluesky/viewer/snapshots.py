@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, Generic, TypeVar
 
 from femto_bluesky.callbacks.accumulation import Accumulation
 from femto_bluesky.callbacks.live_analysis import LiveAnalysis
+from femto_bluesky.model.results import DataGroup
 from femto_bluesky.viewer.published import published
 from femto_bluesky.viewer.tree import Tree
 
@@ -24,11 +26,62 @@ PATIENCE_S: Final = 1.0
 """So long a picture waits for the end of a shot."""
 
 
-class Snapshots:
-    """The published tree of an analysis, as it is now or was a moment ago.
+T = TypeVar("T")
 
-    `share` is the part of a running scan's time that pictures may take, `max_age_s` how old one may
-    be in any case. Nothing is done while nobody asks.
+
+class _Kept(Generic[T]):
+    """What was taken of an analysis, until it may be taken anew.
+
+    `take` gives it, and how long the analysis was held up for it; that may be `share` of the time.
+    """
+
+    def __init__(
+        self,
+        value: T,
+        take: Callable[[], tuple[T, float]],
+        share: float,
+        max_age_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.problem = ""
+        self._value, self._take = value, take
+        self._share, self._max_age_s, self._clock = share, max_age_s, clock
+        self._cost_s = 0.0
+        self._made_at = -float("inf")
+        self._is_stale = True
+        self._making = threading.Lock()
+
+    def get(self, *, is_running: bool) -> T:
+        with self._making:
+            age = self._clock() - self._made_at
+            allowed = max(self._max_age_s, self._cost_s / self._share if is_running else 0.0)
+            if self._is_stale or not 0 <= age < allowed:
+                self._make()
+            return self._value
+
+    def forget(self) -> None:
+        self._is_stale = True
+
+    def _make(self) -> None:
+        # first, so that a change while it is taken asks for another one
+        self._is_stale = False
+        try:
+            self._value, self._cost_s = self._take()
+            self.problem = ""
+        except Exception as error:
+            # whatever it is: what was seen before is still shown, and health tells
+            if str(error) != self.problem:
+                log.exception("the results cannot be shown as they are now")
+            self.problem = str(error) or type(error).__name__
+        self._made_at = self._clock()
+
+
+class Snapshots:
+    """The published tree of an analysis and its curves, as they are now or were a moment ago.
+
+    `share` is the part of a running scan's time that trees may take, which hold copies of the sums;
+    curves may take 0.4 of that beside. `max_age_s` is how old either may be in any case. Nothing is
+    done while nobody asks.
     """
 
     def __init__(
@@ -36,19 +89,17 @@ class Snapshots:
         live: LiveAnalysis,
         *,
         detector: str | None = None,
-        share: float = 0.05,
+        share: float = 0.035,
         max_age_s: float = 0.1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.live = live
-        self.problem = ""
         self._detector = detector
-        self._share, self._max_age_s, self._clock = share, max_age_s, clock
-        self._tree = published([])
-        self._cost_s = 0.0
-        self._made_at = -float("inf")
-        self._is_stale = True
-        self._making, self._changing = threading.Lock(), threading.Lock()
+        self._clock = clock
+        self._tree = _Kept(published([]), self._take_tree, share, max_age_s, clock)
+        none: list[DataGroup] = []
+        self._curves = _Kept(none, self._take_curves, 0.4 * share, max_age_s, clock)
+        self._changing = threading.Lock()
         self._open_runs: set[str] = set()
         self._token = live.subscribe(self._note)
 
@@ -57,14 +108,18 @@ class Snapshots:
         """Runs that have begun and not stopped."""
         return len(self._open_runs)
 
+    @property
+    def problem(self) -> str:
+        """Why what is shown is not what is there now; empty where it is."""
+        return self._tree.problem or self._curves.problem
+
     def tree(self) -> Tree:
         """The newest picture, or a new one where that is too old."""
-        with self._making:
-            age = self._clock() - self._made_at
-            allowed = max(self._max_age_s, self._cost_s / self._share if self._open_runs else 0.0)
-            if self._is_stale or not 0 <= age < allowed:
-                self._make()
-            return self._tree
+        return self._tree.get(is_running=bool(self._open_runs))
+
+    def curves(self) -> list[DataGroup]:
+        """What the analysis shows of the newest run, but for the images of its sums."""
+        return self._curves.get(is_running=bool(self._open_runs))
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings of the analysis; the next picture is a new one.
@@ -78,43 +133,46 @@ class Snapshots:
 
     def forget(self) -> None:
         """Have the next picture made anew."""
-        self._is_stale = True
+        self._tree.forget()
+        self._curves.forget()
 
     def close(self) -> None:
         """Follow the analysis no more."""
         self.live.unsubscribe(self._token)
 
-    def _make(self) -> None:
-        # first, so that a change while the picture is taken asks for another one
-        self._is_stale = False
-        try:
-            self._tree = self._picture()
-            self.problem = ""
-        except Exception as error:
-            # whatever it is: what was seen before is still shown, and health tells
-            if str(error) != self.problem:
-                log.exception("the results cannot be shown as they are now")
-            self.problem = str(error) or type(error).__name__
-        self._made_at = self._clock()
+    def _take_tree(self) -> tuple[Tree, float]:
+        with self._held() as cost:
+            sums = [_copied(part) for part in self.live.accumulations.of.values()]
+            curves = self._curve_groups()
+            regions = list(self.live.rois.settings.rois)
+        images = [group for part in sums for group in part.groups()]
+        return published([*images, *curves], regions, self._detector), cost[0]
 
-    def _picture(self) -> Tree:
+    def _take_curves(self) -> tuple[list[DataGroup], float]:
+        with self._held() as cost:
+            curves = self._curve_groups()
+        return curves, cost[0]
+
+    def _curve_groups(self) -> list[DataGroup]:
+        parts = (self.live.rois, self.live.photons, self.live.diffraction)
+        return [group for part in parts for group in part.groups()]
+
+    @contextmanager
+    def _held(self) -> Iterator[list[float]]:
+        """Between two shots; gives a list in which stands, at the end, how long that was."""
         lock = self.live.shell.lock
         if not lock.acquire(timeout=PATIENCE_S):
             raise TimeoutError(
                 f"one shot has been analysed for more than {PATIENCE_S} s; what was there before "
                 "it is shown"
             )
+        cost = [0.0]
+        begun = self._clock()
         try:
-            begun = self._clock()
-            sums = [_copied(part) for part in self.live.accumulations.of.values()]
-            parts = (self.live.rois, self.live.photons, self.live.diffraction)
-            curves = [group for part in parts for group in part.groups()]
-            regions = list(self.live.rois.settings.rois)
-            self._cost_s = self._clock() - begun
+            yield cost
         finally:
+            cost[0] = self._clock() - begun
             lock.release()
-        images = [group for part in sums for group in part.groups()]
-        return published([*images, *curves], regions, self._detector)
 
     def _note(self, name: str, doc: Mapping[str, Any]) -> None:
         if name == "start":

@@ -1,0 +1,59 @@
+"""When shots came: what those who watch from another thread are told of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Pulse:
+    """Counters that the analysis moves on, shot by shot; anybody may read them at any time.
+
+    `n_shots` are the frames that were analysed, those taken again too. `shot_at` is when the last
+    one was analysed and `latency_s` how long after the time of its event that was: near 0 live,
+    years where a recording is replayed. `n_lost` are events whose number was passed over: of
+    documents that come over a network, some may be dropped. `newest` is the start document of the
+    newest run, `open_runs` are those that have begun and not stopped, `failed` those of them that
+    are not analysed further.
+    """
+
+    clock: Callable[[], float] = time.time
+    n_shots: int = 0
+    n_lost: int = 0
+    shot_at: float | None = None
+    begun_at: float | None = None
+    latency_s: float = 0.0
+    newest: Mapping[str, Any] = field(default_factory=dict)
+    open_runs: dict[str, int] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+
+    def start(self, start: Mapping[str, Any]) -> None:
+        """A run has begun."""
+        self.newest = start
+        self.open_runs[start["uid"]] = 0
+        self.begun_at = self.clock()
+
+    def event(self, run: str, seq_num: int) -> None:
+        """An event with images has come; numbers count from 1."""
+        before = self.open_runs.get(run, 0)
+        self.n_lost += max(0, seq_num - before - 1)
+        self.open_runs[run] = max(before, seq_num)
+
+    def shot(self, time_of_event: float) -> None:
+        """A shot was analysed."""
+        self.n_shots += 1
+        self.shot_at = self.clock()
+        self.latency_s = self.shot_at - time_of_event
+
+    def failed_run(self, run: str | None) -> None:
+        """A run is not analysed further."""
+        if run is not None:
+            self.failed.add(run)
+
+    def stop(self, run: str) -> None:
+        """A run has ended; that it failed is known until the next one begins."""
+        self.open_runs.pop(run, None)
+        self.failed.intersection_update({*self.open_runs, self.newest.get("uid", "")})

@@ -1,0 +1,206 @@
+"""What all browsers share: it looks at the analysis again and again, and tells them what is new.
+
+Nothing of it runs in the thread of the RunEngine, and nothing there calls it: cheap counters are
+compared twenty times a second, and what has moved on is looked at once for all browsers. While no
+browser watches, it does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+
+from femto_bluesky.callbacks.live_analysis import LiveAnalysis
+from femto_bluesky.model.results import DataGroup
+from femto_bluesky.stream.pulse import Pulse
+from femto_bluesky.viewer.snapshots import Snapshots
+
+log = logging.getLogger(__name__)
+
+News = Literal["image", "curves", "settings", "pulse"]
+"""What has changed: a sum; curves and tables; settings; or time has gone by."""
+
+TICK_S: Final = 0.05
+PULSE_S: Final = 0.5
+CURVES_S: Final = 0.25
+SETTINGS_S: Final = 0.25
+RATE_OVER_S: Final = 10.0
+
+State = Literal["waiting", "live", "late", "dead"]
+
+LATE_AFTER_S: Final = 5.0
+"""So long after the last shot an open run is late; slower scans are given five of their steps."""
+
+DEAD_AFTER_S: Final = 120.0
+
+
+class Watcher(Protocol):
+    """One browser, as the hub sees it."""
+
+    def tell(self, news: frozenset[News]) -> None:
+        """Something is new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """How the analysis does, for the eye. `state` is told in `why`."""
+
+    state: State
+    why: str
+    rate_hz: float
+    latency_s: float
+    n_shots: int
+    n_lost: int
+    run: Mapping[str, Any]
+
+
+class Hub:
+    """Looks at an analysis for all browsers, and changes it for those that may.
+
+    `groups` are the curves of the newest run, `settings` the settings as they are now.
+    """
+
+    def __init__(
+        self,
+        live: LiveAnalysis,
+        snapshots: Snapshots,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.live, self.snapshots = live, snapshots
+        self.groups: list[DataGroup] = []
+        self.settings = live.settings_record()
+        self.pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="page")
+        self._clock = clock
+        self._watchers: list[Watcher] = []
+        self._images: dict[str, Any] = {}
+        self._news: set[News] = set()
+        self._seen: Any = None
+        self._due: dict[str, float] = {}
+        self._shots: deque[tuple[float, int]] = deque(maxlen=int(2 * RATE_OVER_S / PULSE_S))
+
+    # those who watch
+
+    def join(self, watcher: Watcher) -> None:
+        """Tell this one too."""
+        self._watchers.append(watcher)
+
+    def leave(self, watcher: Watcher) -> None:
+        """Tell this one no more."""
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
+
+    @property
+    def n_watchers(self) -> int:
+        """How many browsers watch."""
+        return len(self._watchers)
+
+    async def run(self) -> None:
+        """Look for what is new, for ever; to be run in the loop of the server."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            if not self._watchers:
+                continue
+            try:
+                await self._look(self._news)
+            except Exception:
+                # whatever it is: the page goes on and shows what it has
+                log.exception("the page could not look at the analysis")
+                await asyncio.sleep(1)
+                continue
+            news, self._news = frozenset(self._news), set()
+            if news:
+                for watcher in list(self._watchers):
+                    watcher.tell(news)
+
+    async def _look(self, news: set[News]) -> None:
+        """Add what is new; what was found before a failure is still told after it."""
+        images = {name: part.n_changes for name, part in list(self.live.accumulations.of.items())}
+        if images != self._images:
+            self._images = images
+            news.add("image")
+        if self._is_due("settings", SETTINGS_S):
+            settings = self.live.settings_record()
+            if settings != self.settings:
+                self.settings = settings
+                news |= {"settings", "image"}
+        if self._is_due("curves", CURVES_S) and await self._look_at_curves():
+            news.add("curves")
+        if self._is_due("pulse", PULSE_S):
+            self._shots.append((self._clock(), self.live.shell.pulse.n_shots))
+            news.add("pulse")
+
+    async def _look_at_curves(self) -> bool:
+        """Have the curves made anew, in a thread, where something has changed."""
+        version = (self.live.n_changes, self.settings, self.live.shell.pulse.newest.get("uid"))
+        if version == self._seen:
+            return False
+        loop = asyncio.get_running_loop()
+        self.groups = await loop.run_in_executor(self.pool, self.snapshots.curves)
+        self._seen = version
+        return True
+
+    def _is_due(self, what: str, every_s: float) -> bool:
+        now = time.monotonic()
+        if now < self._due.get(what, 0.0):
+            return False
+        self._due[what] = now + every_s
+        return True
+
+    # how it does
+
+    def vitals(self) -> Vitals:
+        """The state of the analysis, its rate and what it has lost."""
+        pulse = self.live.shell.pulse
+        state, why = self._state(pulse)
+        rate = 0.0
+        recent = [entry for entry in self._shots if entry[0] > self._clock() - RATE_OVER_S]
+        if len(recent) > 1 and recent[-1][0] > recent[0][0]:
+            rate = (recent[-1][1] - recent[0][1]) / (recent[-1][0] - recent[0][0])
+        return Vitals(
+            state, why, rate, pulse.latency_s, pulse.n_shots, pulse.n_lost, dict(pulse.newest)
+        )
+
+    def _state(self, pulse: Pulse) -> tuple[State, str]:
+        newest = pulse.newest.get("uid", "")
+        if newest in pulse.failed:
+            failures = self.live.failures
+            return "dead", str(failures[-1]) if failures else "the analysis of the run has failed"
+        if not pulse.open_runs:
+            return "waiting", "no run is open"
+        last = max(pulse.shot_at or 0.0, pulse.begun_at or 0.0)
+        silent = self._clock() - last
+        steps = max(pulse.open_runs.values(), default=0)
+        begun = pulse.begun_at or last
+        patience = max(LATE_AFTER_S, 5 * (last - begun) / steps if steps else 0.0)
+        if silent < patience:
+            return "live", "shots come"
+        if silent < max(DEAD_AFTER_S, 4 * patience):
+            return "late", f"no shot for {silent:.0f} s"
+        return "dead", f"no shot for {silent:.0f} s, and the run has not ended"
+
+    # changes
+
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """Change settings of the analysis; not in the loop, for it waits for the end of a shot.
+
+        Raises `ValueError` where a value is not allowed; nothing is changed then.
+        """
+        self.snapshots.configure(changes)
+        self._due["settings"] = 0.0
+
+    def do(self, action: Callable[[], Any]) -> None:
+        """Do something with the analysis between two shots, such as to begin a sum anew."""
+        with self.live.shell.lock:
+            action()
+            self.live.n_changes += 1
+        self.snapshots.forget()
+
+    def close(self) -> None:
+        """End the threads."""
+        self.pool.shutdown(wait=False, cancel_futures=True)

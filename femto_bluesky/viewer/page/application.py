@@ -1,0 +1,91 @@
+"""The page as an ASGI application, to stand behind the door of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final
+
+from starlette.types import ASGIApp
+
+from femto_bluesky.viewer.hub import Hub
+from femto_bluesky.viewer.page.layout import laid_out
+from femto_bluesky.viewer.page.session import MAY_CHANGE_HEADER, Session
+
+TITLE: Final = "femto_bluesky"
+
+KEEP_SESSION_MS: Final = 15_000
+"""So long a browser that has gone may come back and finds all as it was."""
+
+
+def application(hub: Hub) -> ASGIApp:
+    """The page of a hub. It looks at the analysis while the application's lifespan lasts."""
+    import panel as pn
+    from fastapi import FastAPI
+    from panel.io.fastapi import add_applications
+
+    pn.extension("tabulator")
+    _detach_those_who_left()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        looking = asyncio.create_task(hub.run())
+        yield
+        looking.cancel()
+        hub.close()
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    add_applications(
+        {"/": lambda: opened(hub)},
+        app=app,
+        title=TITLE,
+        location=False,
+        # what a session may do is in its token, which only this server can sign
+        sign_sessions=True,
+        secret_key=secrets.token_bytes(32),
+        # else the token in the page would hold the password that came with the request
+        include_headers=[MAY_CHANGE_HEADER],
+        include_cookies=[""],
+        unused_session_lifetime_milliseconds=KEEP_SESSION_MS,
+        check_unused_sessions_milliseconds=5_000,
+    )
+    return app
+
+
+def opened(hub: Hub) -> Any:
+    """The page for one browser that has come."""
+    import panel as pn
+
+    doc: Any = pn.state.curdoc
+    request = doc.session_context.request
+    may_change = request is not None and request.headers.get(MAY_CHANGE_HEADER) == "1"
+    session = Session(hub, doc, may_change=may_change)
+    page = laid_out(session)
+    pn.state.onload(partial(hub.join, session))
+    pn.state.onload(session.read_back)
+    doc.on_session_destroyed(lambda context: hub.leave(session))
+    return page
+
+
+def _detach_those_who_left() -> None:
+    """Have bokeh-fastapi tell Bokeh when a websocket has ended, which version 0.1.8 does not.
+
+    Sessions of browsers that have gone would stay, and be written to, for ever.
+    """
+    from bokeh_fastapi.handler import WSHandler
+
+    if hasattr(WSHandler, "_without_farewell"):
+        return
+    WSHandler._without_farewell = WSHandler.ws_connect
+
+    async def ws_connect(self: Any, websocket: Any) -> None:
+        try:
+            await self._without_farewell(websocket)
+        finally:
+            if self.connection is not None:
+                self.application.client_lost(self.connection)
+
+    WSHandler.ws_connect = ws_connect

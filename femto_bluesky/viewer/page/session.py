@@ -1,0 +1,165 @@
+"""One browser: what it has chosen for itself, and its way to the analysis that all share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Literal, Protocol, TypeVar
+
+from pydantic import ValidationError
+
+from femto_bluesky.callbacks.live_analysis import LiveAnalysis
+from femto_bluesky.model.words import in_words
+from femto_bluesky.viewer.hub import Hub, News
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Tone = Literal["info", "good", "warning", "error"]
+
+MAY_CHANGE_HEADER: Final = "x-femto-may-change"
+"""Set by the door, which takes it from whatever a client sends."""
+
+
+class Part(Protocol):
+    """A part of the page."""
+
+    def refresh(self, news: frozenset[News]) -> None:
+        """Show what is new; called with the lock of the document."""
+
+
+class Session:
+    """The state of one browser.
+
+    `doc` is its Bokeh document. `detector` is the one that is shown (None: none has come yet),
+    `is_paused` whether the display stands still, `is_hidden` whether its tab cannot be seen,
+    `is_dark` its colours. `parts` are told what is new. `on_choice` are called, without arguments,
+    when one of these choices has changed.
+    """
+
+    def __init__(self, hub: Hub, doc: Any, *, may_change: bool = True) -> None:
+        self.hub, self.doc, self.may_change = hub, doc, may_change
+        self.parts: list[Part] = []
+        self.on_choice: list[Callable[[], None]] = []
+        self.on_message: list[Callable[[str, Tone], None]] = []
+        self.is_paused = self.is_hidden = self.is_dark = False
+        self._detector: str | None = None
+        self._news: set[News] = set()
+        self._is_told = False
+
+    @property
+    def live(self) -> LiveAnalysis:
+        """The analysis."""
+        return self.hub.live
+
+    # choices of this browser
+
+    @property
+    def detectors(self) -> list[str]:
+        """The detectors that have shown something, in the order in which they came."""
+        return list(self.live.accumulations.of)
+
+    @property
+    def detector(self) -> str | None:
+        """The detector that is shown: the chosen one, or the first that has come."""
+        if self._detector in self.live.accumulations.of:
+            return self._detector
+        return next(iter(self.detectors), self._detector)
+
+    def choose(self, **choices: Any) -> None:
+        """Set `detector`, `is_paused`, `is_hidden` or `is_dark` for this browser."""
+        for name, value in choices.items():
+            setattr(self, "_detector" if name == "detector" else name, value)
+        for function in self.on_choice:
+            function()
+        if not self.is_paused and not self.is_hidden:
+            self.tell(frozenset({"image", "curves", "settings", "pulse"}))
+
+    # what is new
+
+    def tell(self, news: frozenset[News]) -> None:
+        """Note what is new, and show it when the browser can take it; called in the loop.
+
+        A browser that is slow gets the newest only: one refresh at a time waits for it.
+        """
+        self._news |= news
+        if not self._is_told and not self.is_hidden:
+            self._is_told = True
+            self.doc.add_next_tick_callback(self._refresh)
+
+    def _refresh(self) -> None:
+        self._is_told = False
+        news, self._news = frozenset(self._news), set()
+        if self.is_paused:
+            # the display stands still; whether shots come, and what is set, can still be seen
+            news &= {"pulse", "settings"}
+        for part in self.parts:
+            try:
+                part.refresh(news)
+            except Exception:
+                # whatever it is: the other parts are shown
+                log.exception("%s could not be shown", type(part).__name__)
+
+    # the analysis
+
+    def change(self, **changes: Any) -> None:
+        """Change settings of the analysis, which all browsers and the console then see."""
+        self.act(partial(self.hub.change, changes))
+
+    def act(self, action: Callable[[], Any]) -> None:
+        """Do what changes the analysis, in a thread; what goes wrong is said, and read back."""
+        if not self.may_change:
+            self.say("This browser may read only; open the link with the token to change", "error")
+            self.read_back()
+            return
+        self.in_thread(action, lambda _: self.read_back())
+
+    def read_back(self) -> None:
+        """Have all parts show the settings as they are."""
+        self.tell(frozenset({"settings", "image", "curves"}))
+
+    def in_thread(self, function: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Call what takes more than a few milliseconds, then `then` with what it gives.
+
+        `then` is called with the lock of the document. To be called in the loop.
+        """
+        loop = asyncio.get_running_loop()
+
+        async def call() -> None:
+            try:
+                found = await loop.run_in_executor(self.hub.pool, function)
+            except (ValueError, OSError, KeyError) as error:
+                self._say_soon(_words(error), "error")
+                self.doc.add_next_tick_callback(self.read_back)
+                return
+            except Exception as error:
+                log.exception("the page failed at something")
+                self._say_soon(f"{type(error).__name__}: {error}", "error")
+                return
+            self.doc.add_next_tick_callback(partial(then, found))
+
+        task = loop.create_task(call())
+        _running.add(task)
+        task.add_done_callback(_running.discard)
+
+    # words
+
+    def say(self, text: str, tone: Tone = "info") -> None:
+        """Say something to whoever sits at this browser."""
+        for function in self.on_message:
+            function(text, tone)
+
+    def _say_soon(self, text: str, tone: Tone) -> None:
+        self.doc.add_next_tick_callback(partial(self.say, text, tone))
+
+
+_running: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return in_words(error)
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
