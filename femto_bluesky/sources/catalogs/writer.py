@@ -107,7 +107,8 @@ class CatalogWriter:
 
         It is done in the thread. What cannot be stored is told of and stays.
         """
-        if self._prepare is None and not left_in(self.waiting):
+        # what the thread is taking in right now is locked, and does not look left any more
+        if self._thread is None and self._prepare is None and not left_in(self.waiting):
             return True
         self._start_thread()
         return self._has_taken_in.wait(timeout_s)
