@@ -142,7 +142,11 @@ class Catalog:
                 f"{uid!r} is too short for a uid; give {MIN_UID} letters or more, a scan_id, or -1"
             )
         self._settle()
-        found = {run.uid: run for store in self._stores[::-1] for run in store.with_uid(uid)}
+        # those that wait first: one that is stored meanwhile is then found where it has gone
+        found: dict[str, Run] = {}
+        for store in self._stores:
+            for run in store.with_uid(uid):
+                found.setdefault(run.uid, run)
         if len(found) != 1:
             raise RunNotFoundError(
                 f"{self.where}: found {'no run' if not found else 'several runs'} whose uid "

@@ -32,24 +32,34 @@ class LockedError(RuntimeError):
 def try_lock(file: IO[Any]) -> bool:
     """Lock an open file until it is closed; False where somebody else has it.
 
-    Another open file of this very process is somebody else, too.
+    Another open file of this very process is somebody else, too. One who only asks whether it is
+    locked is in the way for an instant, so it is tried a few times.
     """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # no locks here
-    return True
+    for _ in range(10):
+        if _locks(file, fcntl.LOCK_EX):
+            return True
+        time.sleep(0.002)
+    return False
 
 
 def is_locked(path: Path) -> bool:
     """Whether somebody has locked a file; False where it cannot be opened."""
     try:
         with path.open("rb") as file:
-            return not try_lock(file)
+            # shared, so that several who ask at once do not take each other for its owner
+            return not _locks(file, fcntl.LOCK_SH)
     except OSError:
         return False
+
+
+def _locks(file: IO[Any], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # no locks here
+    return True
 
 
 def lock_directory(path: Path) -> IO[str] | None:
