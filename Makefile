@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# Options of the demo (make demo ARGS="--out demo-output"), and how many tests run side by side.
+# Options of the demo (make demo ARGS=--once), and how many tests run side by side.
 ARGS ?=
 JOBS ?= 2
 
@@ -19,8 +19,8 @@ say = @printf '==> %s\n'
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.core  ## simulate a scan and analyse it live: pictures and files, no display needed
-	$(say) 'Running the demo: a simulated burst scan, analysed while it runs'
+demo: $(VENV)/.viewer  ## simulate a beamline, analyse it live, show it in a browser; Ctrl-C ends it
+	$(say) 'Running the demo: a simulated beamline, analysed while it scans'
 	@$(bin)/femto-bluesky demo $(ARGS)
 
 console: $(VENV)/.console  ## open a simulated beamline in IPython
@@ -89,9 +89,14 @@ $(VENV)/.core: pyproject.toml | $(VENV)/bin/python
 	@$(pip) --editable .
 	@touch $@
 
+$(VENV)/.viewer: $(VENV)/.core
+	$(say) 'Installing what the page needs into $(VENV) (half a minute)'
+	@$(pip) --editable '.[viewer]'
+	@touch $@
+
 $(VENV)/.console: $(VENV)/.core
-	$(say) 'Installing IPython and the catalog into $(VENV) (about a minute)'
-	@$(pip) --editable '.[beamline,catalog]'
+	$(say) 'Installing IPython, the catalog and the page into $(VENV) (about a minute)'
+	@$(pip) --editable '.[beamline,catalog,viewer]'
 	@touch $@
 
 $(VENV)/.full: $(VENV)/.core

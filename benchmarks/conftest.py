@@ -55,6 +55,12 @@ def ratio(benchmark: Any, request: pytest.FixtureRequest) -> Ratio:
     return measure
 
 
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """A function that keeps a line for the summary: of what is no ratio of two functions."""
+    return request.config.stash[LINES].append
+
+
 def seconds(call: Callable[[], object]) -> float:
     """The time one call takes."""
     start = time.perf_counter()

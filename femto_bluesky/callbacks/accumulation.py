@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -36,6 +36,15 @@ class AccumulationSettings(AnalysisSettings):
     accumulating: bool = Field(
         default=True, description="add frames; if not, forward the newest clean frame alone"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much a sum is of; `since` is the time of its first shot, in seconds since 1970."""
+
+    n_frames: int = 0
+    n_runs: int = 0
+    since: float | None = None
 
 
 class Accumulation(Analysis):
@@ -89,6 +98,32 @@ class Accumulation(Analysis):
         self.n_changes += 1
 
     # what those who look from another thread call
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a reset that can be undone: no frames of another kind since."""
+        before, held = self._before, self._sum
+        return before is not None and (held is None or held.kind == before.kind)
+
+    @property
+    def extent(self) -> Extent:
+        """How much is in the sum, also where the newest frame is shown instead of it."""
+        held = self._sum
+        return Extent() if held is None else Extent(held.n_frames, held.n_runs, held.since)
+
+    @property
+    def kind(self) -> Kind | None:
+        """Detector, shape and origin of what is shown; None when no frame was seen."""
+        newest, held = self._newest, self._sum
+        if newest is not None and not self.settings.accumulating:
+            return newest.detector, newest.frame.shape, newest.origin
+        return None if held is None else held.kind
+
+    @property
+    def pixel_size_m(self) -> tuple[float, float] | None:
+        """Height and width of the pixels; None where that is not known."""
+        held = self._sum or self._newest
+        return None if held is None else held.pixel_size_m
 
     @property
     def version(self) -> tuple[int, int]:

@@ -20,26 +20,51 @@ UNITS = "1/angstrom"
 
 # Asked for again and again by a live page, and read from a file each time.
 @lru_cache(maxsize=16)
-def _lines(calibrant: str, energy_kev: float) -> tuple[CalibrantLine, ...]:
-    return calibrant_lines(calibrant, energy_kev=energy_kev)
+def _lines(
+    calibrant: str | None, q_lines: tuple[float, ...], energy_kev: float
+) -> tuple[CalibrantLine, ...]:
+    """The lines of a calibrant, if there is one, and those at other q, by rising q."""
+    lines = () if calibrant is None else calibrant_lines(calibrant, energy_kev=energy_kev)
+    others = (OtherLine(q) for q in q_lines)
+    return tuple(sorted((*lines, *others), key=lambda line: line.q))
 
 
-def lines_in(q: NDArray[np.float64], geometry: Geometry, calibrant: str | None) -> dict[str, float]:
-    """The lines of a calibrant that lie on an axis of q, by their names."""
-    if calibrant is None:
-        return {}
-    lines = _lines(calibrant, geometry.energy_kev)
+class OtherLine(CalibrantLine):
+    """A line of no calibrant; its name is its q as it was given."""
+
+    @property
+    def label(self) -> str:
+        """The q in 1/A."""
+        return f"{self.q:g}"
+
+
+def lines_in(
+    q: NDArray[np.float64],
+    geometry: Geometry,
+    calibrant: str | None,
+    q_lines: tuple[float, ...] = (),
+) -> dict[str, float]:
+    """The lines of a calibrant, and those at `q_lines`, that lie on an axis of q, by their names.
+
+    The names of the latter are their q in 1/A.
+    """
+    lines = _lines(calibrant, q_lines, geometry.energy_kev)
     return {line.label: line.q for line in lines if q[0] <= line.q <= q[-1]}
 
 
 @lru_cache(maxsize=16)
-def rings_on(geometry: Geometry, shape: tuple[int, int], calibrant: str) -> dict[str, Curve]:
-    """The rings of a calibrant on frames of a shape, by the lines' names."""
+def rings_on(
+    geometry: Geometry,
+    shape: tuple[int, int],
+    calibrant: str | None,
+    q_lines: tuple[float, ...] = (),
+) -> dict[str, Curve]:
+    """The rings of a calibrant, and those at `q_lines`, on frames of a shape, by their names."""
     rows, columns = shape
     corners = np.array([[-0.5, -0.5, rows - 0.5, rows - 0.5], [-0.5, columns - 0.5] * 2])
     reach = float(geometry.q(*corners).max())
     found = {}
-    for line in _lines(calibrant, geometry.energy_kev):
+    for line in _lines(calibrant, q_lines, geometry.energy_kev):
         if line.q > reach:
             break
         y, x = geometry.ring(line.q, shape=shape)

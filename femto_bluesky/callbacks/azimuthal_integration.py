@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -54,8 +54,8 @@ class AzimuthalIntegration(Analysis):
     frame that cannot be integrated is logged and left out, and nothing else stops: `problems` says
     why, by detector.
 
-    Where `read_as` names a directory, the geometry of each detector is kept there as
-    `<detector>.poni`, and again when it changes.
+    Where `read_as` names a directory, the geometry of each detector that frames have come from is
+    kept there as `<detector>.poni`, and again when it changes.
     """
 
     settings: AzimuthalSettings
@@ -71,6 +71,7 @@ class AzimuthalIntegration(Analysis):
         counts_per_photon: float | None = None,
         n_azimuth: int = 0,
         calibrant: str | None = None,
+        q_lines: Sequence[float] = (),
         *,
         accumulations: PerDetector[Accumulation] | None = None,
     ) -> None:
@@ -84,6 +85,7 @@ class AzimuthalIntegration(Analysis):
             "counts_per_photon": counts_per_photon,
             "n_azimuth": n_azimuth,
             "calibrant": calibrant,
+            "q_lines": tuple(q_lines),
         }
         super().__init__(AzimuthalSettings.model_validate(given))
         self.problems: dict[str, str] = {}
@@ -95,6 +97,8 @@ class AzimuthalIntegration(Analysis):
         self._kinds: dict[str, Kind] = {}  # of the newest frame of each detector
         self._declared: set[str] = set()
         self._kept: dict[str, Geometry] = {}  # in files beside the results
+        self.poni_files: dict[str, Path] = {}
+        """The newest file in which the geometry of each detector is kept."""
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings; mask files are read at once (again, where they have changed).
@@ -123,6 +127,8 @@ class AzimuthalIntegration(Analysis):
         binnings.let_go_of_earlier()
         self.problems.clear()
         self._told.clear()
+        for detector in self._kinds:
+            self._keep_poni(detector)
 
     def geometry(self, detector: str) -> Geometry | None:
         """Where a detector stands (the whole sensor); None where that is not known."""
@@ -148,7 +154,7 @@ class AzimuthalIntegration(Analysis):
         if shot.detector not in self.problems:
             try:
                 self._steps.see(shot, self._binnings)
-                self._keep_poni(shot)
+                self._keep_poni(shot.detector)
             except Exception as error:
                 # whatever it is: a curve that fails must not stop what else is made of the frames
                 self._give_up(shot.detector, error)
@@ -190,20 +196,21 @@ class AzimuthalIntegration(Analysis):
                 self._give_up(detector, error)
 
     def with_rings(self, group: DataGroup) -> DataGroup:
-        """The image of a sum with the rings of the calibrant on it, where a geometry is known."""
-        at = group.attributes
+        """The image of a sum with the rings at all lines on it, where a geometry is known."""
+        at, used = group.attributes, self.settings
         geometry = self.geometry(str(at["detector"]))
-        if geometry is None or self.settings.calibrant is None:
+        if geometry is None or (used.calibrant is None and not used.q_lines):
             return group
         origin = int(at.get("y_origin", 0)), int(at.get("x_origin", 0))
         rows, columns = group.signal.values.shape
         try:
-            rings = rings_on(geometry.for_region(origin), (rows, columns), self.settings.calibrant)
+            region = geometry.for_region(origin)
+            rings = rings_on(region, (rows, columns), used.calibrant, used.q_lines)
         except ValueError as error:
             log.error("no rings on %r: %s", at["detector"], error)
             return group
-        named = {**at, "calibrant": self.settings.calibrant}
-        return replace(group, rings=rings, attributes=named)
+        named = {} if used.calibrant is None else {"calibrant": used.calibrant}
+        return replace(group, rings=rings, attributes={**at, **named})
 
     def _tell_once(self, detector: str) -> None:
         if self.settings.geometries and detector not in self._told:
@@ -213,22 +220,24 @@ class AzimuthalIntegration(Analysis):
                 detector, sorted(self.settings.geometries),
             )  # fmt: skip
 
-    def _keep_poni(self, shot: Shot) -> None:
+    def _keep_poni(self, detector: str) -> None:
         """Write the geometry beside the results: with the first frame, and when it has changed."""
-        geometry, directory = self.geometry(shot.detector), self._reading.directory
-        if directory is None or geometry is None or self._kept.get(shot.detector) is geometry:
+        geometry, directory = self.geometry(detector), self._reading.directory
+        if directory is None or geometry is None or self._kept.get(detector) is geometry:
             return
-        self._kept[shot.detector] = geometry
+        self._kept[detector] = geometry
+        _, frame, origin = self._kinds[detector]
         # the frame's own shape says nothing of the sensor where only a region is read out
-        shape = shot.frame.shape if shot.origin == (0, 0) else None
+        shape = frame if origin == (0, 0) else None
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            keep_poni(
-                directory, shot.detector, geometry, shape=shape,
+            self.poni_files[detector] = keep_poni(
+                directory, detector, geometry, shape=shape,
                 calibrant=self.settings.calibrant or "",
             )  # fmt: skip
         except (OSError, ValueError) as error:
-            log.error("the geometry of %r is not kept beside the results: %s", shot.detector, error)
+            self.poni_files.pop(detector, None)
+            log.error("the geometry of %r is not kept beside the results: %s", detector, error)
 
     def _give_up(self, detector: str, error: Exception) -> None:
         """Say why there is no I(q) of a detector until settings change, or its frames do."""
@@ -313,8 +322,7 @@ class AzimuthalIntegration(Analysis):
         for name in sorted({*self._steps.detectors(of_run), *known}):
             profile, bins = self._of_steps(of_run, name, None)
             if profile is not None and bins is not None:
-                lines = lines_in(profile.q, bins.geometry, self.settings.calibrant)
-                found.append(curve_group(name, profile, lines))
+                found.append(curve_group(name, profile, self._lines_in(profile, bins)))
                 found += self._group_of_steps(name, of_run, bins)
             try:
                 shown = {} if profile is None else {of_run: profile.n_frames}
@@ -346,7 +354,7 @@ class AzimuthalIntegration(Analysis):
         bins = self._bins_of(image)
         if image.n_frames_of_run != shown:
             profile = self.integrate(image)
-            lines = lines_in(profile.q, bins.geometry, self.settings.calibrant)
+            lines = self._lines_in(profile, bins)
             found.append(curve_group(name, profile, lines, is_accumulated=True))
         if self.settings.n_azimuth:
             cake = self._binnings.binning(bins).cake(image, self.settings.n_azimuth)
@@ -361,6 +369,10 @@ class AzimuthalIntegration(Analysis):
         except Exception as error:
             self._give_up(detector, error)
             return None, None
+
+    def _lines_in(self, profile: RadialProfile, bins: RadialBins) -> dict[str, float]:
+        used = self.settings
+        return lines_in(profile.q, bins.geometry, used.calibrant, used.q_lines)
 
     def _bins_of(self, image: AccumulatedImage) -> RadialBins:
         rows, columns = image.image.shape

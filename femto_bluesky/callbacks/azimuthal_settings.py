@@ -59,12 +59,26 @@ class IntegrationSettings(AnalysisSettings):
     calibrant: str | None = Field(
         default=None, description="whose lines and rings are drawn, such as LaB6; None: no one's"
     )
+    q_lines: tuple[float, ...] = Field(
+        default=(),
+        max_length=100,
+        description="further q in 1/A whose lines and rings are drawn",
+    )
 
     @field_validator("calibrant")
     @classmethod
     def _is_known(cls, name: str | None) -> str | None:
         """The name as it is written; raises where there is none."""
         return None if name is None else calibrant_name(name)
+
+    @field_validator("q_lines")
+    @classmethod
+    def _are_above_0(cls, lines: tuple[float, ...]) -> tuple[float, ...]:
+        """Each once, in the order in which they were given."""
+        for q in lines:
+            if not q > 0:
+                raise ValueError(f"a line at q = {q:g} 1/A: it must be above 0")
+        return tuple(dict.fromkeys(lines))
 
     @model_validator(mode="after")
     def _can_be(self) -> Self:

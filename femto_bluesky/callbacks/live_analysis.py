@@ -161,17 +161,15 @@ class LiveAnalysis(Pipeline):
 
     def groups(self, run: str | None = None) -> list[DataGroup]:
         """The sums with regions and rings on them, the curves of regions, of photons, I(q)."""
-        images = [
-            self.diffraction.with_rings(
-                replace(group, rois=self._rois_on(str(group.attributes["detector"])))
-            )
-            for group in self.accumulations.groups(run)
-        ]
+        images = [self.marked(group) for group in self.accumulations.groups(run)]
         curves = self.rois.groups(run) + self.photons.groups(run)
         return images + curves + self.diffraction.groups(run)
 
-    def _rois_on(self, detector: str) -> dict[str, Roi]:
-        return {name: r for name, r in self.rois.settings.rois.items() if r.is_on(detector)}
+    def marked(self, image: DataGroup) -> DataGroup:
+        """The image of a detector with its regions and rings on it."""
+        detector = str(image.attributes["detector"])
+        rois = {name: r for name, r in self.rois.settings.rois.items() if r.is_on(detector)}
+        return self.diffraction.with_rings(replace(image, rois=rois))
 
     def fresh(self) -> Self:
         """A new pipeline with the settings as they are now, that has seen nothing."""
@@ -248,7 +246,7 @@ class LiveAnalysis(Pipeline):
         Raises `OSError` where the address cannot be had, and `ModuleNotFoundError` where what the
         page needs is not installed.
         """
-        # of a layer above: who never asks for a page needs none of it (decision 13)
+        # of a layer above: who never asks for a page needs none of it (decision 14)
         try:
             from femto_bluesky.viewer import serve
         except ModuleNotFoundError as error:
@@ -264,7 +262,7 @@ class LiveAnalysis(Pipeline):
 
     def _is_accumulating(self) -> bool:
         """What all detectors' accumulations do; where they differ, what new ones will do."""
-        states = {part.settings.accumulating for part in self.accumulations.of.values()}
+        states = {part.settings.accumulating for part in list(self.accumulations.of.values())}
         return (
             states.pop() if len(states) == 1 else self.accumulations.pattern.settings.accumulating
         )

@@ -102,12 +102,7 @@ class ResultFiles:
         if not groups:
             return
         path = new_path(self._directory, stem, "h5")
-        title = f"Scan {run.start.get('scan_id')}: {run.start.get('plan_name')}"
-        if run.start.get("original_time"):
-            when = datetime.fromtimestamp(run.start["original_time"], UTC).astimezone()
-            title += f", {when:%Y-%m-%d %H:%M}"
-        if stop["exit_status"] != "success":
-            title += f" ({stop['exit_status']})"
+        title = title_of(run.start, stop)
         write_results(path, groups, title=title, start=run.start, stop=stop)
         self.paths.append(path)
         for group in groups:
@@ -123,3 +118,14 @@ class ResultFiles:
             picture = new_path(self._directory, f"{stem}_{slug(kind)}", "png")
             draw_curves(of_kind, picture, title=title)
             self.paths.append(picture)
+
+
+def title_of(start: Mapping[str, Any], stop: Mapping[str, Any] | None = None) -> str:
+    """What the results of a derived run are called: number, plan and time, and how it ended."""
+    title = f"Scan {start.get('scan_id')}: {start.get('plan_name')}"
+    if start.get("original_time"):
+        when = datetime.fromtimestamp(start["original_time"], UTC).astimezone()
+        title += f", {when:%Y-%m-%d %H:%M}"
+    if stop is not None and stop["exit_status"] != "success":
+        title += f" ({stop['exit_status']})"
+    return title

@@ -12,9 +12,11 @@ from rich.logging import RichHandler
 from femto_bluesky import __version__
 from femto_bluesky.cli.calibrating import calibrate
 from femto_bluesky.cli.catalogs import upload
+from femto_bluesky.cli.demonstrating import demo
 from femto_bluesky.cli.inspecting import inspect
+from femto_bluesky.cli.live import live
 from femto_bluesky.cli.photons import hot_pixels, photons
-from femto_bluesky.cli.replaying import convert, demo, replay
+from femto_bluesky.cli.replaying import convert, replay
 from femto_bluesky.stream.memory import keep_memory
 
 app = typer.Typer(
@@ -51,5 +53,5 @@ def options(
 # a run is counted from the newest: -1 is a source, and no option
 app.command(context_settings={"ignore_unknown_options": True})(replay)
 app.command(context_settings={"ignore_unknown_options": True})(calibrate)
-for command in (convert, demo, photons, hot_pixels, inspect, upload):
+for command in (convert, demo, live, photons, hot_pixels, inspect, upload):
     app.command()(command)

@@ -1,4 +1,4 @@
-"""The commands that take runs through the analyses: `replay`, `convert` and `demo`."""
+"""The commands that take recorded runs through something: `replay` and `convert`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,27 @@ import inspect
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from femto_bluesky.cli.catalogs import CatalogName, PathMap, documents_from, mapped
-from femto_bluesky.cli.shared import finish, in_words, made, progress_bar, told
-from femto_bluesky.model.rois import Roi, RoiError
+from femto_bluesky.cli.options import (
+    CalibrantName,
+    GeometryFile,
+    Out,
+    Rois,
+    SettingsFile,
+    settings_of,
+    with_geometry,
+)
+from femto_bluesky.cli.serving import Host, Port, kept_until_stopped, serving
+from femto_bluesky.cli.shared import finish, made, progress_bar, told
+from femto_bluesky.model.rois import RoiError
 from femto_bluesky.model.step_text import TextColumn, text_columns, with_photons
 
 if TYPE_CHECKING:
@@ -32,14 +42,6 @@ Sources = Annotated[
         show_default=False,
     ),
 ]
-SettingsFile = Annotated[
-    Path | None,
-    typer.Option(help="settings: our JSON or YAML, or the predecessor's parameters (JSON, pickle)"),
-]
-Rois = Annotated[
-    list[str] | None,
-    typer.Option("--roi", metavar="NAME=x0,y0,x1,y1", help="a region of interest, half open"),
-]
 Callbacks = Annotated[
     list[str] | None,
     typer.Option(
@@ -48,15 +50,6 @@ Callbacks = Annotated[
         help="a callback of your own; MODULE may be a .py file. An argument `directory` gets --out",
     ),
 ]
-GeometryFile = Annotated[
-    Path | None,
-    typer.Option(help="where the detector stands (.poni, JSON, YAML): I(q), and its rings"),
-]
-CalibrantName = Annotated[
-    str | None,
-    typer.Option("--calibrant", help="LaB6, CeO2, Si, AgBh ...: its rings and lines are drawn"),
-]
-Out = Annotated[Path | None, typer.Option(help="where results are left (made where missing)")]
 
 
 def replay(
@@ -69,19 +62,41 @@ def replay(
     out: Out = None,
     catalog: CatalogName = None,
     path_map: PathMap = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="show it in a browser, also when it is done")
+    ] = False,
+    host: Host = None,
+    port: Port = None,
 ) -> None:
     """Analyse recorded runs again: ROI means of each step, accumulated images, I(q), pictures."""
     from femto_bluesky.callbacks import LiveAnalysis
+
+    with told():
+        if (host is not None or port is not None) and not serve:
+            raise ValueError("--host and --port are of the page; give --serve too")
+        # without --out nothing is left anywhere, no photon file beside the raw ones either
+        wanted = with_geometry(settings_of(settings, roi), geometry, calibrant)
+        live = LiveAnalysis(**wanted, directory=made(out), photon_files=out is not None)
+        callbacks = [live, *(_loaded(spec, out) for spec in callback or ())]
+        documents = documents_from(sources, catalog, mapped(path_map))
+    with ExitStack() as page:
+        if serve:
+            page.enter_context(serving(live, host, port))
+            page.enter_context(kept_until_stopped())
+        _replay(documents, live, callbacks, out)
+
+
+def _replay(
+    documents: Iterable[tuple[str, Any]],
+    live: LiveAnalysis,
+    callbacks: list[Any],
+    out: Path | None,
+) -> None:
+    """Take the documents through the callbacks, show what `live` has found, and name the files."""
     from femto_bluesky.callbacks.result_files import ResultFiles
     from femto_bluesky.sources.replay import replay as replay_documents
     from femto_bluesky.stream.analysis import Analysis
 
-    with told():
-        # without --out nothing is left anywhere, no photon file beside the raw ones either
-        wanted = _with_geometry(_settings(settings, roi), geometry, calibrant)
-        live = LiveAnalysis(**wanted, directory=made(out), photon_files=out is not None)
-        callbacks = [live, *(_loaded(spec, out) for spec in callback or ())]
-        documents = documents_from(sources, catalog, mapped(path_map))
     files: list[ResultFiles] = []
     for analysis in callbacks:
         if out is not None and isinstance(analysis, Analysis):
@@ -98,7 +113,7 @@ def replay(
     problems += [failure for written in files for failure in written.failures]
     problems += map(RoiError, live.rois.left_out.values())
     show(live)
-    if not live.accumulations.of and not callback and not problems:
+    if not live.accumulations.of and callbacks == [live] and not problems:
         there = f"its data keys are {sorted(keys)}" if keys else "there are no events"
         problems.append(ValueError(f"no images to be analysed were found: {there}"))
     if live.accumulations.of and not live.rois.settings.rois:
@@ -121,36 +136,6 @@ def convert(
             raise ValueError(f"--to {to}: expected a name that ends in .jsonl")
         written = jsonl.write(_watched(documents_of(sources), stops), to)
     finish(written, stops, [])
-
-
-def demo(
-    out: Annotated[Path, typer.Option(help="where results are left")] = Path("demo-output"),
-    steps: Annotated[int, typer.Option(min=1, help="motor positions")] = 17,
-    frames: Annotated[int, typer.Option(min=1, help="frames at each position")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="seed of the simulated frames")] = 0,
-) -> None:
-    """Scan a simulated beamline with a live analysis: rings, few photons a frame, truth known."""
-    from femto_bluesky.demo import run_demo  # the RunEngine takes a second to import
-
-    with told():
-        done = run_demo(out, steps=steps, frames=frames, seed=seed)
-    show(done.live, done.truth)
-    finish(done.paths, [], done.problems)
-    regions = " ".join(
-        f'--roi "{name}={r.x0},{r.y0},{r.x1},{r.y1}"'
-        for name, r in done.live.rois.settings.rois.items()
-    )
-    Console(soft_wrap=True).print(
-        "The raw run is kept too. Analyse it again with\n"
-        f"  {_command()} replay {done.raw} {regions}",
-        highlight=False,
-    )
-
-
-def _command() -> str:
-    """The command as it was typed, for it may not be on the path."""
-    path = Path(sys.argv[0])
-    return str(path) if path.name == "femto-bluesky" else "femto-bluesky"
 
 
 def show(live: LiveAnalysis, truth: dict[str, list[float]] | None = None) -> None:
@@ -178,53 +163,6 @@ def show(live: LiveAnalysis, truth: dict[str, list[float]] | None = None) -> Non
                 f"{detector}: {what}, total {found.total:.6g}, hottest {found.hottest:.6g}",
                 highlight=False,
             )
-
-
-def _settings(path: Path | None, rois: list[str] | None) -> dict[str, Any]:
-    from femto_bluesky.callbacks.live_analysis import LiveAnalysisSettings
-    from femto_bluesky.sources.settings import SettingsError, read_settings
-
-    found = {} if path is None else read_settings(path)
-    unknown = found.keys() - LiveAnalysisSettings.model_fields.keys()
-    if unknown:
-        raise SettingsError(
-            f"{path}: unknown settings {sorted(unknown)}; known are "
-            f"{sorted(LiveAnalysisSettings.model_fields)}"
-        )
-    try:
-        known = dict(LiveAnalysisSettings.model_validate(found))
-    except ValidationError as error:
-        raise SettingsError(f"{path}: {in_words(error)}") from error
-    given: dict[str, Roi] = {}
-    for text in rois or ():
-        name, _, numbers = text.rpartition("=")
-        corners = numbers.split(",")
-        if not name or len(corners) != 4 or not all(c.strip().isdigit() for c in corners):
-            raise RoiError(
-                f"--roi {text!r}: expected NAME=x0,y0,x1,y1 with four whole numbers, not below 0: "
-                "columns and rows of the half-open box"
-            )
-        if name in given:
-            raise RoiError(f"--roi {name!r} is given twice; give each region a name of its own")
-        given[name] = Roi(**dict(zip(("x0", "y0", "x1", "y1"), map(int, corners), strict=True)))
-    return known | {"rois": {**known["rois"], **given}}
-
-
-def _with_geometry(
-    settings: dict[str, Any], geometry: Path | None, calibrant: str | None
-) -> dict[str, Any]:
-    """The settings with the geometry in a file for every detector, and lines of a calibrant."""
-    if geometry is not None:
-        from femto_bluesky.files.geometries import read_geometry
-
-        settings = settings | {"geometries": {"": read_geometry(geometry)}}
-    if calibrant is not None:
-        if not settings["geometries"]:
-            raise ValueError(
-                f"--calibrant {calibrant} has no rings without a geometry; give --geometry FILE"
-            )
-        settings = settings | {"azimuthal": {**dict(settings["azimuthal"]), "calibrant": calibrant}}
-    return settings
 
 
 def _loaded(spec: str, out: Path | None) -> Any:

@@ -45,7 +45,7 @@ def told() -> Iterator[None]:
     """Errors in here are the user's to mend: one line, and exit code 1."""
     try:
         yield
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, ModuleNotFoundError) as error:
         quit_with([error])
 
 

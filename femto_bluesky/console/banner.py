@@ -6,11 +6,13 @@ import os
 import textwrap
 import time
 from collections.abc import Collection, Sequence
+from itertools import repeat
 from pathlib import Path
 
 from femto_bluesky import __version__
 from femto_bluesky.console.devices import Devices
 from femto_bluesky.console.opened_catalog import OpenedCatalog
+from femto_bluesky.console.page import Page
 from femto_bluesky.console.settings import BeamlineSettings
 from femto_bluesky.model.detectors import settings_of
 
@@ -25,6 +27,7 @@ def banner(
     *,
     next_scan: int,
     plots: str,
+    page: Page,
     log: str,
     started_s: float,
 ) -> str:
@@ -36,6 +39,7 @@ def banner(
         ("catalog", f"{opened.catalog.where}; the next scan is {next_scan}"),
         ("files", str(settings.directory)),
         ("plots", plots),
+        *zip(("page", *repeat("", len(page.lines) - 1)), page.lines, strict=True),
         ("log", log),
     ]
     lines = [f"{settings.beamline}, femto_bluesky {__version__}, started in {started_s:.1f} s", ""]
@@ -83,6 +87,7 @@ def commands(cameras: Sequence[str], motors: Sequence[str], others: Collection[s
         "catalog[-1]  # the newest run; catalog[12] is that of scan 12",
         "again = LiveAnalysis(live.rois.settings.rois, photon_files=False)",
         "replay(catalog[-1], again); again.result().steps",
+        "page  # where it is watched in a browser, and the settings are changed",
         "burst_scan?",
         "# Ctrl-C twice pauses; then RE.resume(), RE.stop() or RE.abort()",
     ]

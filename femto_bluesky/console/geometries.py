@@ -15,10 +15,6 @@ from femto_bluesky.model.geometry import Geometry
 
 log = logging.getLogger(__name__)
 
-TOO_LARGE = {"energy_kev": (200.0, "keV", "eV"), "distance_m": (50.0, "m", "mm")}
-"""Above this a value is hardly meant: the unit that it is in, and the one that was meant."""
-
-
 @dataclass(frozen=True, slots=True)
 class GeometryList:
     """The geometries as they are now; at the prompt, a line for each detector."""
@@ -119,10 +115,5 @@ class Geometries:
 
 def warn_of_units(detector: str, geometry: Geometry) -> None:
     """Warn of values that are likely to be in another unit than is meant."""
-    for name, (most, unit, other) in TOO_LARGE.items():
-        value = getattr(geometry, name)
-        if value > most:
-            log.warning(
-                "%s of %r is %g %s: is that in %s? It is taken as it is; set_geometry sets another",
-                name, detector, value, unit, other,
-            )  # fmt: skip
+    for doubt in geometry.doubts(detector):
+        log.warning("%s It is taken as it is; set_geometry sets another", doubt)

@@ -62,7 +62,7 @@ class Regions:
                 f"there is no detector {detector!r}; there are {', '.join(self._detectors)}. "
                 "Without detector=..., the ROI is on all of them"
             )
-        with told():
+        with told(), self._live.shell.lock:  # else the page might change them meanwhile
             roi = Roi(x0=x0, y0=y0, x1=x1, y1=y1, detector=detector)
             return self._set({**self._rois, name: roi})
 
@@ -85,7 +85,7 @@ class Regions:
             "x1": (old.x1 if x1 is None else x1) + dx,
             "y1": (old.y1 if y1 is None else y1) + dy,
         }
-        with told():
+        with told(), self._live.shell.lock:  # else the page might change them meanwhile
             return self._set({**self._rois, name: Roi(**edges, detector=old.detector)})
 
     def delete_roi(self, name: str | Iterable[str]) -> RoiList:
@@ -93,7 +93,7 @@ class Regions:
         names = [name] if isinstance(name, str) else list(name)
         for each in names:
             self._get(each)
-        with told():
+        with told(), self._live.shell.lock:  # else the page might change them meanwhile
             return self._set(
                 {other: roi for other, roi in self._rois.items() if other not in names}
             )

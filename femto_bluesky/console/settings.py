@@ -26,7 +26,7 @@ TAKEN = frozenset(
     """
     LiveAnalysis RE Roi add_roi analyses bec bp bps burst_grid burst_scan catalog collect_dark
     connect_devices continuous darks delete_geometry delete_roi derived_bec devices geometries
-    list_geometries list_rois list_sums live log log_file move_roi numbers opened plot plots
+    list_geometries list_rois list_sums live log log_file move_roi numbers opened page plot plots
     regions replay reset_accumulation set_geometry settings show start_accumulation
     stop_accumulation sums undo_reset use_darks witness
     """.split()
@@ -126,6 +126,19 @@ class EpicsBeamline(_Part):
     )
 
 
+class PageSettings(_Part):
+    """Where the live page of a session is."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        description="the address to serve at: this machine only, or one that others can reach, "
+        "such as 0.0.0.0; then two tokens are made at each start, and shown in the banner",
+    )
+    port: int = Field(
+        default=8650, ge=0, le=65535, description="its port; a free one where this one is taken"
+    )
+
+
 class BeamlineSettings(_Part):
     """What a profile is told by its settings file."""
 
@@ -145,6 +158,15 @@ class BeamlineSettings(_Part):
     )
     errors: Literal["std", "sem"] = Field(
         default="std", description="the error bars: spread of the shots, or error of their mean"
+    )
+    page: PageSettings | None = Field(
+        default=PageSettings(), description="the live page; null for none"
+    )
+    publish: str | None = Field(
+        default=None,
+        pattern=r"^tcp://[^:/]+:\d+$",
+        description="the entrance of a 0MQ proxy, such as tcp://localhost:5577, to which all "
+        "documents are sent; processes elsewhere can follow the runs then",
     )
     simulation: SimulatedBeamline | None = Field(default=None, description="simulated devices")
     epics: EpicsBeamline | None = Field(default=None, description="devices behind EPICS")

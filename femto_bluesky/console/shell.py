@@ -58,6 +58,8 @@ def show_briefly(shell: Any) -> None:
     formatter = shell.display_formatter.formatters["text/plain"]
     for kind, words in ((Run, describe_run), (LiveAnalysis, describe_live), (RunEngine, _engine)):
         formatter.for_type(kind, _printing(words))
+    # by its name: what serves a page is imported when somebody wants one
+    formatter.for_type_by_name("femto_bluesky.viewer.server", "ResultsServer", _printing(_page))
 
 
 def tell_briefly(shell: Any, log_file: Path) -> None:
@@ -106,6 +108,12 @@ def describe_live(live: LiveAnalysis) -> str:
 
 def _engine(engine: RunEngine) -> str:
     return f"<RunEngine: {engine.state}, last scan {engine.md.get('scan_id', 'none')}>"
+
+
+def _page(server: Any) -> str:
+    from femto_bluesky.viewer.login import described
+
+    return described(server.address, server.access)
 
 
 def _printing(words: Callable[[Any], str]) -> Callable[[Any, Any, bool], None]:

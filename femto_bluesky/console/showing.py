@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.console.errors import ConsoleError, told
-from femto_bluesky.console.maps import as_map, with_units
 from femto_bluesky.console.windows import figure_in_window
 from femto_bluesky.files.pictures import draw, draw_curves
+from femto_bluesky.model.maps import as_map, with_units
 from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.rois import slug
 from femto_bluesky.model.step_text import TextColumn, text_columns, text_table, with_photons

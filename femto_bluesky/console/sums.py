@@ -48,19 +48,21 @@ class Sums:
 
     def reset_accumulation(self, detector: Any = None) -> SumList:
         """Begin the sum anew; undo_reset() brings the old one back."""
-        for accumulation in self._of(detector).values():
-            accumulation.reset()
+        with self._live.shell.lock:  # between two shots
+            for accumulation in self._of(detector).values():
+                accumulation.reset()
         return self.list_sums()
 
     def undo_reset(self, detector: Any = None) -> SumList:
         """Bring back the sum before the last reset; what was added since then is added to it."""
         n_undone, reasons = 0, []
-        for name, accumulation in self._of(detector).items():
-            try:
-                accumulation.undo_reset()
-                n_undone += 1
-            except ValueError as error:
-                reasons.append(f"{name}: {error}")
+        with self._live.shell.lock:
+            for name, accumulation in self._of(detector).items():
+                try:
+                    accumulation.undo_reset()
+                    n_undone += 1
+                except ValueError as error:
+                    reasons.append(f"{name}: {error}")
         if not n_undone:
             raise ConsoleError("; ".join(reasons) or "nothing was accumulated, and nothing reset")
         return self.list_sums()
@@ -68,7 +70,8 @@ class Sums:
     def list_sums(self) -> SumList:
         """What is accumulated now."""
         now = self._live.accumulations
-        lines = {name: _line(of) for name, of in sorted(now.of.items())}
+        with self._live.shell.lock:  # the sums are copied, whole
+            lines = {name: _line(of) for name, of in sorted(now.of.items())}
         return SumList(lines, now.pattern.settings.accumulating)
 
     def _set(self, detector: Any, *, is_adding: bool) -> SumList:
@@ -76,8 +79,9 @@ class Sums:
             with told():
                 self._live.configure({"accumulate": is_adding})
         else:
-            for accumulation in self._of(detector).values():
-                accumulation.configure({"accumulating": is_adding})
+            with self._live.shell.lock:
+                for accumulation in self._of(detector).values():
+                    accumulation.configure({"accumulating": is_adding})
         return self.list_sums()
 
     def _of(self, detector: Any) -> dict[str, Accumulation]:

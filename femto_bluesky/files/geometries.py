@@ -69,6 +69,15 @@ def write_poni(
     `shape` (rows, columns) and the name of the `calibrant` are kept with it where they are known.
     Raises `OutputExistsError` where the name is taken, `OutputError` where nothing can be written.
     """
+    text = poni_text(geometry, shape=shape, calibrant=calibrant)
+    with new_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def poni_text(
+    geometry: Geometry, *, shape: tuple[int, int] | None = None, calibrant: str = ""
+) -> str:
+    """What stands in a PONI file: see `write_poni`."""
     from pyFAI.io.ponifile import PoniFile
 
     text = io.StringIO()
@@ -76,8 +85,7 @@ def write_poni(
     if calibrant:
         # where pyFAI of 2026 looks for it; for any other it is a comment
         text.write(f"# Calibrant: {' '.join(calibrant.split())}\n")
-    with new_file(path) as part:
-        part.write_text(text.getvalue(), encoding="utf-8")
+    return text.getvalue()
 
 
 def keep_poni(

@@ -30,6 +30,8 @@ HC_KEV_ANGSTROM = 12.398419843320026  # h c, exact in the SI of 2019
 # What two rotations about the beam may differ by (rad) and be the same: pyFAI's arc cosines lose
 # half of the digits.
 _SAME_ROTATION = 1e-7
+# Above this a value is hardly meant: the unit that it is in, and the one that was meant.
+_TOO_LARGE = {"energy_kev": (200.0, "keV", "eV"), "distance_m": (50.0, "m", "mm")}
 # A beam that is further from the frame than this many of its diagonals is a mistake.
 _FARTHEST_BEAM = 100
 
@@ -116,6 +118,15 @@ class Geometry(BaseModel):
     def beam(self) -> tuple[float, float]:
         """The position (y, x) where the direct beam meets the detector; centres are whole."""
         return self.y0_px - 0.5, self.x0_px - 0.5
+
+    def doubts(self, detector: str) -> list[str]:
+        """Which values are likely to be in another unit than is meant, in words."""
+        found = {name: getattr(self, name) for name in _TOO_LARGE}
+        return [
+            f"{name} of {detector!r} is {found[name]:g} {unit}: is that in {other}?"
+            for name, (most, unit, other) in _TOO_LARGE.items()
+            if found[name] > most
+        ]
 
     def poni(self) -> Poni:
         """The same geometry in pyFAI's terms, as pyFAI's own conversion from Fit2D gives it.

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from femto_bluesky.kernels import images
 from femto_bluesky.model.shots import Mask
+
+
+class MaskParts(NamedTuple):
+    """How often each pixel was masked: `counts`, and in `n_fixed` frames more where `fixed` is."""
+
+    counts: NDArray[np.uint32] | None
+    fixed: Mask | None
+    n_fixed: int
 
 
 class MaskCounts:
@@ -21,6 +31,8 @@ class MaskCounts:
         self._counts: NDArray[np.uint32] | None = None
         self._fixed: Mask | None = None
         self._n_fixed = 0
+        self.n_settled = 0
+        """How often what is said in two parts was added up: who looked meanwhile looks again."""
 
     def add(self, mask: Mask | None, times: int = 1) -> None:
         """Count a mask; with -1, take it out again. None is a frame without masked pixels."""
@@ -50,14 +62,19 @@ class MaskCounts:
         self._settle()
         return self._counts
 
+    def look(self) -> MaskParts:
+        """The counts as they are at this moment, which goes on changing; for the eye."""
+        return MaskParts(self._counts, self._fixed, self._n_fixed)
+
     def __getstate__(self) -> dict[str, object]:
         """What is copied or sent: the counts alone."""
         self._settle()
-        return {"_counts": self._counts, "_fixed": None, "_n_fixed": 0}
+        return {"_counts": self._counts, "_fixed": None, "_n_fixed": 0, "n_settled": 0}
 
     def _settle(self) -> None:
         if self._fixed is not None:
             self._spread(self._fixed, self._n_fixed)
+            self.n_settled += 1
         self._fixed, self._n_fixed = None, 0
 
     def _spread(self, mask: Mask, times: int) -> None:

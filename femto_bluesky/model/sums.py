@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from femto_bluesky.model.mask_counts import MaskCounts
+from femto_bluesky.model.mask_counts import MaskCounts, MaskParts
 from femto_bluesky.model.shots import Mask, Shot
 
 Kind = tuple[str, tuple[int, int], tuple[int, int]]
@@ -53,6 +53,42 @@ class AccumulatedImage:
         return largest
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Glimpse:
+    """A sum as it is at this moment, while frames may be added to it: for the eye alone.
+
+    `image` is the sum's own memory and not a copy, and is not to be written to; it may hold part of
+    a frame. When nothing has changed any more, it is whole. `version` is another one after every
+    change. `masks` may know of one frame more than `n_frames`. The rest is as in
+    `AccumulatedImage`.
+    """
+
+    image: NDArray[Any]
+    masks: MaskParts
+    n_frames: int
+    detector: str
+    origin: tuple[int, int]
+    pixel_size_m: tuple[float, float] | None
+    is_sum: bool
+    version: tuple[int, int]
+
+    def mask(self) -> Mask | None:
+        """True where no frame had a valid pixel; None where there is no such pixel for sure."""
+        counts, fixed, n_fixed = self.masks
+        if counts is None:
+            return fixed if n_fixed >= self.n_frames else None
+        masked: Mask = counts >= self.n_frames
+        if fixed is not None:
+            masked |= fixed & (counts >= self.n_frames - n_fixed)
+        return masked
+
+    def is_masked(self, y: int, x: int) -> bool:
+        """Whether no frame had a valid value for a pixel."""
+        counts, fixed, n_fixed = self.masks
+        n = 0 if counts is None else int(counts[y, x])
+        return n + (n_fixed if fixed is not None and fixed[y, x] else 0) >= self.n_frames
+
+
 def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The type in which frames of a dtype are summed exactly.
 
@@ -69,11 +105,15 @@ MAX_UINT32_FRAMES = np.iinfo(np.uint32).max // np.iinfo(np.uint16).max
 
 
 class FrameSum:
-    """A running sum of frames of one kind, and of which shots it is."""
+    """A running sum of frames of one kind, and of which shots it is.
+
+    `since` is the time of its first shot, in seconds since 1970.
+    """
 
     def __init__(self, shot: Shot) -> None:
         self.kind: Kind = (shot.detector, shot.frame.shape, shot.origin)
         self.pixel_size_m = shot.pixel_size_m
+        self.since = shot.time
         self.total = np.zeros(shot.frame.shape, sum_dtype(shot.frame.dtype))
         self.masks = MaskCounts()
         self.shots: dict[str, bytearray] = {}
@@ -123,11 +163,27 @@ class FrameSum:
         self._make_room(other.total.dtype, other.n_frames)
         self.total += other.total
         self.n_frames += other.n_frames
+        self.since = min(self.since, other.since)
         self.masks.merge(other.masks)
+
+    @property
+    def n_runs(self) -> int:
+        """Of how many runs there are frames in it; any thread may ask."""
+        return sum(any(numbers) for numbers in list(self.shots.values()))
 
     def copy(self) -> FrameSum:
         """A sum that shares no memory with this one."""
         return copy.deepcopy(self)
+
+    def look(self, version: tuple[int, int], *, is_sum: bool) -> Glimpse:
+        """The sum as it is at this moment; the memory is shared, and goes on changing."""
+        detector, _, origin = self.kind
+        # how many frames first: what has come since then can only make a pixel seem masked
+        n_frames = self.n_frames
+        return Glimpse(
+            self.total, self.masks.look(), n_frames, detector, origin, self.pixel_size_m, is_sum,
+            version,
+        )  # fmt: skip
 
     def _make_room(self, dtype: np.dtype[Any], n_frames: int) -> None:
         """Widen the sum before it could wrap, or for frames of another kind of number."""

@@ -7,13 +7,19 @@ from pydantic import ValidationError
 
 def in_words(error: ValidationError) -> str:
     """Each value that is not allowed: where it stands, what is wrong, what was found."""
+    return "; ".join(
+        ": ".join(filter(None, [".".join(map(str, place)), words]))
+        for place, words in words_by_place(error)
+    )
+
+
+def words_by_place(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
+    """The same in pairs: where a value stands, and what is wrong with it."""
     found = []
     for entry in error.errors():
-        place = ".".join(map(str, entry["loc"]))
         words = entry["msg"].removeprefix("Value error, ")
-        text = f"{place}: {words}" if place else words
         is_short = isinstance(entry["input"], str | int | float | bool)
         if is_short and entry["type"] not in {"missing", "value_error"}:
-            text += f" (found {entry['input']!r})"
-        found.append(text)
-    return "; ".join(found)
+            words += f" (found {entry['input']!r})"
+        found.append((entry["loc"], words))
+    return found

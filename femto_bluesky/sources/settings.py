@@ -43,7 +43,15 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no settings file {path}; check the name")
-    value = _parse(path, path.read_bytes())
+    return parse_settings(path, path.read_bytes())
+
+
+def parse_settings(path: Path, data: bytes) -> dict[str, Any]:
+    """The settings in `data` as `read_settings` gives them; `path` is where they come from.
+
+    Its name may end in .json or .yaml; nothing is read there. Raises `SettingsError`.
+    """
+    value = _parse(path, data)
     if isinstance(value, list):
         return translate(path, value)
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):

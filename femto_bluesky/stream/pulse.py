@@ -5,7 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+N_GAPS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How a run goes: when its newest event came, and the seconds before each of the last ones.
+
+    The first gap is that from the run's begin: a scan also moves before its first event.
+    """
+
+    event_at: float
+    gaps_s: tuple[float, ...] = ()
+
+    def at(self, now: float) -> Rhythm:
+        """The same with one event more."""
+        return Rhythm(now, (*self.gaps_s, max(0.0, now - self.event_at))[-N_GAPS:])
 
 
 @dataclass(slots=True)
@@ -17,7 +34,7 @@ class Pulse:
     years where a recording is replayed. `n_lost` are events whose number was passed over: of
     documents that come over a network, some may be dropped. `newest` is the start document of the
     newest run, `open_runs` are those that have begun and not stopped, `failed` those of them that
-    are not analysed further.
+    are not analysed further. `rhythms` tell how quick the open runs are.
     """
 
     clock: Callable[[], float] = time.time
@@ -28,19 +45,23 @@ class Pulse:
     latency_s: float = 0.0
     newest: Mapping[str, Any] = field(default_factory=dict)
     open_runs: dict[str, int] = field(default_factory=dict)
+    rhythms: dict[str, Rhythm] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
 
     def start(self, start: Mapping[str, Any]) -> None:
         """A run has begun."""
         self.newest = start
-        self.open_runs[start["uid"]] = 0
         self.begun_at = self.clock()
+        self.rhythms[start["uid"]] = Rhythm(self.begun_at)
+        self.open_runs[start["uid"]] = 0
 
     def event(self, run: str, seq_num: int) -> None:
         """An event with images has come; numbers count from 1."""
         before = self.open_runs.get(run, 0)
         self.n_lost += max(0, seq_num - before - 1)
         self.open_runs[run] = max(before, seq_num)
+        now = self.clock()
+        self.rhythms[run] = self.rhythms.get(run, Rhythm(now)).at(now)
 
     def shot(self, time_of_event: float) -> None:
         """A shot was analysed."""
@@ -56,4 +77,5 @@ class Pulse:
     def stop(self, run: str) -> None:
         """A run has ended; that it failed is known until the next one begins."""
         self.open_runs.pop(run, None)
+        self.rhythms.pop(run, None)
         self.failed.intersection_update({*self.open_runs, self.newest.get("uid", "")})

@@ -9,9 +9,15 @@ import ipaddress
 import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+Right = Literal["none", "read", "change"]
+"""What somebody may do; who may change may read."""
+
+RIGHTS: Final[tuple[Right, ...]] = ("none", "read", "change")
+"""From the smallest to the largest."""
 
 
 class RefusedError(PermissionError):
@@ -54,25 +60,44 @@ class Access:
                 "are needed; leave `access` away to have both made, or serve at 127.0.0.1"
             )
 
-    def may(self, credentials: str, *, change: bool) -> bool:
-        """Whether the value of a header `Authorization` gives the right to change, or to read."""
-        given = _token(credentials)
-        is_changer = self.change is not None and _same(given, self.change)
-        is_reader = self.read is None or _same(given, self.read) or is_changer
-        return is_reader and (is_changer or self.change is None) if change else is_reader
+    @property
+    def tokens(self) -> dict[Right, str]:
+        """The tokens that there are, by what they give the right to."""
+        found: dict[Right, str] = {}
+        if self.change is not None:
+            found["change"] = self.change
+        if self.read is not None:
+            found["read" if found else "change"] = self.read
+        return found
 
-    def check(self, method: str, headers: Mapping[str, str], *, change: bool) -> None:
-        """Raise `RefusedError` unless a request may be met, which would `change` something or not.
+    def knows(self, token: str) -> bool:
+        """Whether this is one of the tokens."""
+        return any(_same(token, ours) for ours in (self.read, self.change) if ours is not None)
 
-        The names of the headers are in lower case.
+    def right(self, token: str = "") -> Right:
+        """What a token gives the right to; without one, what everybody may do."""
+        is_changer = self.change is not None and _same(token, self.change)
+        is_reader = is_changer or self.read is None or _same(token, self.read)
+        if is_changer or (is_reader and self.change is None):
+            return "change"
+        return "read" if is_reader else "none"
+
+    def check(
+        self, method: str, headers: Mapping[str, str], proven: Right = "none", *, change: bool
+    ) -> Right:
+        """What the asker may do; raises `RefusedError` unless that is enough for a request.
+
+        The request would `change` something or not. `proven` is what a cookie has shown, the names
+        of the headers are in lower case.
         """
         self.check_origin(method, headers)
-        credentials = headers.get("authorization", "")
-        if self.may(credentials, change=change):
-            return
-        if change and self.may(credentials, change=False):
+        given = self.right(token_of(headers.get("authorization", "")))
+        right = max(given, proven, key=RIGHTS.index)
+        if right == "none":
+            raise RefusedError(401, "a token is needed, as the password or as a bearer")
+        if change and right == "read":
             raise RefusedError(403, "this token reads only; use the one that may change")
-        raise RefusedError(401, "a token is needed, as the password or as a bearer")
+        return right
 
     def check_origin(self, method: str, headers: Mapping[str, str]) -> None:
         """Raise `RefusedError` where a page of another site asks, or under a name not ours."""
@@ -105,7 +130,8 @@ def _without_port(host: str) -> str:
     return (name if colon and port.isdigit() else host).lower()
 
 
-def _token(credentials: str) -> str:
+def token_of(credentials: str) -> str:
+    """The token in the value of a header `Authorization`; empty where there is none."""
     kind, _, value = credentials.partition(" ")
     if kind.lower() == "bearer":
         return value.strip()

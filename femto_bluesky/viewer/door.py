@@ -1,7 +1,8 @@
 """The one door of the server: what comes in is checked here, then goes to the results or the page.
 
 Websockets go to the page, and what changes through them is for the page to allow: whether the
-asker may is in `scope["state"]["may_change"]`.
+asker may is in the header `x-femto-may-change`, which the door takes from whatever comes in. The
+page is given no password, token or login cookie.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from femto_bluesky.viewer.access import Access, RefusedError
+from femto_bluesky.viewer.login import Login
 
 MAX_BODY: Final = 1 << 20
 """Bytes of a request: 65536 points of an image, or a thousand regions."""
+
+MAY_CHANGE: Final = b"x-femto-may-change"
+"""What tells the page that the asker may change settings: `1`, or it is not there."""
 
 _RESULTS: Final = re.compile(
     r"/(about|health|acls(/.*)?|api/v1/.*|(groups|datasets|datatypes)/.*)?"
@@ -29,6 +34,7 @@ class Door:
 
     def __init__(self, access: Access, results: ASGIApp, page: ASGIApp | None = None) -> None:
         self._access, self._results, self._page = access, results, page
+        self._login = Login(access)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take in a request, a websocket or the notice that the server starts and stops."""
@@ -51,15 +57,28 @@ class Door:
             return
         path = scope["path"]
         only_reads = method in ("GET", "HEAD") or _READING.fullmatch(path) is not None
-        self._access.check(method, headers, change=not only_reads)
-        may_change = self._access.may(headers.get("authorization", ""), change=True)
-        scope.setdefault("state", {})["may_change"] = may_change
-        if scope["type"] == "websocket" or not self._is_result(path, headers):
-            if self._page is None:
-                raise RefusedError(404, f"there is nothing at {path[:80]!r}")
-            await self._page(scope, receive, send)
+        if self._page is not None:
+            # before the rights are looked at, but not where a page of another site asks
+            self._access.check_origin(method, headers)
+            if (answer := self._login.answer(scope)) is not None:
+                await answer(scope, receive, send)
+                return
+        proven = self._login.proven(scope, headers)
+        right = self._access.check(method, headers, proven, change=not only_reads)
+        if scope["type"] == "http" and self._is_result(path, headers):
+            await self._results(scope, _bounded(receive, headers), self._with_cors(send, headers))
             return
-        await self._results(scope, _bounded(receive, headers), self._with_cors(send, headers))
+        if self._page is None:
+            raise RefusedError(404, f"there is nothing at {path[:80]!r}")
+        more = [(b"content-security-policy", self._framed())]
+        if (earned := self._login.earned(scope, headers)) is not None:
+            more.append((b"set-cookie", self._login.cookie(scope, earned).encode()))
+        shown = {**scope, "headers": _for_the_page(scope, may_change=right == "change")}
+        await self._page(shown, receive, _adding(send, more))
+
+    def _framed(self) -> bytes:
+        """No page of another site may show ours in a frame of its own, to have it clicked on."""
+        return " ".join(["frame-ancestors 'self'", *sorted(self._access.origins)]).encode()
 
     def _is_result(self, path: str, headers: Mapping[str, str]) -> bool:
         """Whether a path is one of the results; of `/`, browsers want the page."""
@@ -79,14 +98,28 @@ class Door:
         }
 
     def _with_cors(self, send: Send, headers: Mapping[str, str]) -> Send:
-        more = [(k.encode(), v.encode()) for k, v in self._cors(headers).items()]
+        return _adding(send, [(k.encode(), v.encode()) for k, v in self._cors(headers).items()])
 
-        async def send_with_cors(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *more]
-            await send(message)
 
-        return send_with_cors
+def _adding(send: Send, more: list[tuple[bytes, bytes]]) -> Send:
+    """`send`, which gives a reply these headers too."""
+
+    async def send_more(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", []), *more]
+        await send(message)
+
+    return send_more
+
+
+def _for_the_page(scope: Scope, *, may_change: bool) -> list[tuple[bytes, bytes]]:
+    """The headers of a request as the page gets them: nothing that proves who asks."""
+    kept = [
+        (name, value)
+        for name, value in scope["headers"]
+        if name.lower() not in (b"authorization", b"cookie", MAY_CHANGE)
+    ]
+    return [*kept, (MAY_CHANGE, b"1")] if may_change else kept
 
 
 def _bounded(receive: Receive, headers: Mapping[str, str]) -> Receive:

@@ -1,7 +1,7 @@
 """What all browsers share: it looks at the analysis again and again, and tells them what is new.
 
 Nothing of it runs in the thread of the RunEngine, and nothing there calls it: cheap counters are
-compared twenty times a second, and what has moved on is looked at once for all browsers. While no
+compared fifty times a second, and what has moved on is looked at once for all browsers. While no
 browser watches, it does nothing.
 """
 
@@ -13,31 +13,25 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
 from femto_bluesky.callbacks.live_analysis import LiveAnalysis
 from femto_bluesky.model.results import DataGroup
-from femto_bluesky.stream.pulse import Pulse
+from femto_bluesky.viewer.known_runs import KnownRuns
+from femto_bluesky.viewer.pictures import Pictures, warm
 from femto_bluesky.viewer.snapshots import Snapshots
+from femto_bluesky.viewer.vitals import Vitals, vitals_of
 
 log = logging.getLogger(__name__)
 
 News = Literal["image", "curves", "settings", "pulse"]
 """What has changed: a sum; curves and tables; settings; or time has gone by."""
 
-TICK_S: Final = 0.05
+TICK_S: Final = 0.02
 PULSE_S: Final = 0.5
 CURVES_S: Final = 0.25
 SETTINGS_S: Final = 0.25
 RATE_OVER_S: Final = 10.0
-
-State = Literal["waiting", "live", "late", "dead"]
-
-LATE_AFTER_S: Final = 5.0
-"""So long after the last shot an open run is late; slower scans are given five of their steps."""
-
-DEAD_AFTER_S: Final = 120.0
 
 
 class Watcher(Protocol):
@@ -47,23 +41,11 @@ class Watcher(Protocol):
         """Something is new."""
 
 
-@dataclass(frozen=True, slots=True)
-class Vitals:
-    """How the analysis does, for the eye. `state` is told in `why`."""
-
-    state: State
-    why: str
-    rate_hz: float
-    latency_s: float
-    n_shots: int
-    n_lost: int
-    run: Mapping[str, Any]
-
-
 class Hub:
     """Looks at an analysis for all browsers, and changes it for those that may.
 
-    `groups` are the curves of the newest run, `settings` the settings as they are now.
+    `groups` are the curves of the newest run, `settings` the settings as they are now, `runs` what
+    the runs were called, `pictures` those of the sums.
     """
 
     def __init__(
@@ -74,6 +56,8 @@ class Hub:
     ) -> None:
         self.live, self.snapshots = live, snapshots
         self.groups: list[DataGroup] = []
+        self.runs = KnownRuns(live)
+        self.pictures = Pictures(live)
         self.settings = live.settings_record()
         self.pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="page")
         self._clock = clock
@@ -102,6 +86,7 @@ class Hub:
 
     async def run(self) -> None:
         """Look for what is new, for ever; to be run in the loop of the server."""
+        asyncio.get_running_loop().run_in_executor(self.pool, warm)
         while True:
             await asyncio.sleep(TICK_S)
             if not self._watchers:
@@ -137,11 +122,15 @@ class Hub:
 
     async def _look_at_curves(self) -> bool:
         """Have the curves made anew, in a thread, where something has changed."""
-        version = (self.live.n_changes, self.settings, self.live.shell.pulse.newest.get("uid"))
+        uid = self.live.shell.pulse.newest.get("uid")
+        version = (self.live.n_changes, self._images, self.settings, uid)
         if version == self._seen:
             return False
         loop = asyncio.get_running_loop()
+        before = self.snapshots.n_curves
         self.groups = await loop.run_in_executor(self.pool, self.snapshots.curves)
+        if self.snapshots.n_curves == before:
+            return False  # those of a moment ago, for a scan must not be held up: look again
         self._seen = version
         return True
 
@@ -156,33 +145,12 @@ class Hub:
 
     def vitals(self) -> Vitals:
         """The state of the analysis, its rate and what it has lost."""
-        pulse = self.live.shell.pulse
-        state, why = self._state(pulse)
+        pulse, now = self.live.shell.pulse, self._clock()
         rate = 0.0
-        recent = [entry for entry in self._shots if entry[0] > self._clock() - RATE_OVER_S]
+        recent = [entry for entry in self._shots if entry[0] > now - RATE_OVER_S]
         if len(recent) > 1 and recent[-1][0] > recent[0][0]:
             rate = (recent[-1][1] - recent[0][1]) / (recent[-1][0] - recent[0][0])
-        return Vitals(
-            state, why, rate, pulse.latency_s, pulse.n_shots, pulse.n_lost, dict(pulse.newest)
-        )
-
-    def _state(self, pulse: Pulse) -> tuple[State, str]:
-        newest = pulse.newest.get("uid", "")
-        if newest in pulse.failed:
-            failures = self.live.failures
-            return "dead", str(failures[-1]) if failures else "the analysis of the run has failed"
-        if not pulse.open_runs:
-            return "waiting", "no run is open"
-        last = max(pulse.shot_at or 0.0, pulse.begun_at or 0.0)
-        silent = self._clock() - last
-        steps = max(pulse.open_runs.values(), default=0)
-        begun = pulse.begun_at or last
-        patience = max(LATE_AFTER_S, 5 * (last - begun) / steps if steps else 0.0)
-        if silent < patience:
-            return "live", "shots come"
-        if silent < max(DEAD_AFTER_S, 4 * patience):
-            return "late", f"no shot for {silent:.0f} s"
-        return "dead", f"no shot for {silent:.0f} s, and the run has not ended"
+        return vitals_of(pulse, rate, self.live.failures, now)
 
     # changes
 
@@ -194,6 +162,16 @@ class Hub:
         self.snapshots.configure(changes)
         self._due["settings"] = 0.0
 
+    def change_with(
+        self, changes: Callable[[], Mapping[str, Any]], *, is_slow: bool = False
+    ) -> None:
+        """Change settings to what is made of those that are there: see `Snapshots.configure_with`.
+
+        For what holds several things under names: two browsers may change different ones at once.
+        """
+        self.snapshots.configure_with(changes, is_slow=is_slow)
+        self._due["settings"] = 0.0
+
     def do(self, action: Callable[[], Any]) -> None:
         """Do something with the analysis between two shots, such as to begin a sum anew."""
         with self.live.shell.lock:
@@ -203,4 +181,5 @@ class Hub:
 
     def close(self) -> None:
         """End the threads."""
+        self.runs.close()
         self.pool.shutdown(wait=False, cancel_futures=True)

@@ -93,6 +93,7 @@ class ResultsServer:
             # query strings may hold keys of clients: nothing is logged of a request
             access_log=False, log_config=None, log_level="warning", server_header=False,
             proxy_headers=False, lifespan="on", ws="websockets-sansio",
+            ws_per_message_deflate=False,  # pictures are deflated already, once for all browsers
             timeout_graceful_shutdown=2,
         )  # fmt: skip
         self._server: uvicorn.Server = uvicorn.Server(config)

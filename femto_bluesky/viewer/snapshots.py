@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, Generic, TypeVar
 
 from femto_bluesky.callbacks.accumulation import Accumulation
@@ -44,6 +44,7 @@ class _Kept(Generic[T]):
         clock: Callable[[], float],
     ) -> None:
         self.problem = ""
+        self.n_made = 0
         self._value, self._take = value, take
         self._share, self._max_age_s, self._clock = share, max_age_s, clock
         self._cost_s = 0.0
@@ -74,6 +75,7 @@ class _Kept(Generic[T]):
                 log.exception("the results cannot be shown as they are now")
             self.problem = str(error) or type(error).__name__
         self._made_at = self._clock()
+        self.n_made += 1
 
 
 class Snapshots:
@@ -113,6 +115,11 @@ class Snapshots:
         """Why what is shown is not what is there now; empty where it is."""
         return self._tree.problem or self._curves.problem
 
+    @property
+    def n_curves(self) -> int:
+        """How often curves were made anew."""
+        return self._curves.n_made
+
     def tree(self) -> Tree:
         """The newest picture, or a new one where that is too old."""
         return self._tree.get(is_running=bool(self._open_runs))
@@ -120,6 +127,24 @@ class Snapshots:
     def curves(self) -> list[DataGroup]:
         """What the analysis shows of the newest run, but for the images of its sums."""
         return self._curves.get(is_running=bool(self._open_runs))
+
+    def curves_of(self, run: str) -> list[DataGroup]:
+        """The same of any run, taken now; for what is asked for once, such as an earlier run.
+
+        Raises `TimeoutError` where the analysis is busy with one shot for long.
+        """
+        with self._held():
+            return self._curve_groups(run)
+
+    def sums(self, run: str | None = None) -> list[DataGroup]:
+        """The images of the sums (that a run has a part in) with regions and rings, copied now.
+
+        Raises like `curves_of`.
+        """
+        with self._held():
+            parts = [_copied(part) for part in self.live.accumulations.of.values()]
+        groups = [group for part in parts for group in part.groups(run)]
+        return [self.live.marked(group) for group in groups]
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings of the analysis; the next picture is a new one.
@@ -129,6 +154,20 @@ class Snapshots:
         """
         with self._changing:
             self.live.configure(changes)
+        self.forget()
+
+    def configure_with(
+        self, changes: Callable[[], Mapping[str, Any]], *, is_slow: bool = False
+    ) -> None:
+        """Change settings to what is made of those that are there, which nobody changes meanwhile.
+
+        So two that change different regions at once lose nothing. `changes` is called between two
+        shots, and is to be quick. Raises what it raises, and as `configure`. What follows from a
+        change that is slow, such as of a geometry, is prepared beside the scan; then only clients
+        of this server wait for each other, and the prompt does not.
+        """
+        with self._changing, nullcontext() if is_slow else self.live.shell.lock:
+            self.live.configure(changes())
         self.forget()
 
     def forget(self) -> None:
@@ -153,9 +192,11 @@ class Snapshots:
             curves = self._curve_groups()
         return curves, cost[0]
 
-    def _curve_groups(self) -> list[DataGroup]:
-        parts = (self.live.rois, self.live.photons, self.live.diffraction)
-        return [group for part in parts for group in part.groups()]
+    def _curve_groups(self, run: str | None = None) -> list[DataGroup]:
+        first = (self.live.rois, self.live.photons, self.live.diffraction)
+        parts = dict.fromkeys((*first, *self.live.parts))
+        parts.pop(self.live.accumulations, None)
+        return [group for part in parts for group in part.groups(run)]
 
     @contextmanager
     def _held(self) -> Iterator[list[float]]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from femto_bluesky.callbacks import Accumulation, CmosCleaning
+from femto_bluesky.callbacks.accumulation import Extent
 from femto_bluesky.model.shots import DenseFrame, Shot
 from femto_bluesky.testing.shots import make_shots
 
@@ -178,6 +179,34 @@ def test_a_reset_cannot_be_undone_onto_frames_of_another_kind():
     assert accumulation.result().image.shape == (5, 6), "nothing is lost by the attempt"
     accumulation.reset()
     assert accumulation.result() is None
+
+
+def test_what_others_see_of_it():
+    shots = make_shots(("pilatus",), runs=["a", "b"], n_frames=2)
+    accumulation = Accumulation()
+    assert (accumulation.extent, accumulation.kind) == (Extent(), None)
+    for shot in shots:
+        accumulation.update(replace(shot, time=100.0 + shot.number))
+    n = len(shots)
+    assert accumulation.extent == Extent(n, 2, 100.0)
+    assert accumulation.kind == ("pilatus", shots[0].frame.shape, (0, 0))
+    assert not accumulation.can_undo
+    accumulation.reset()
+    assert accumulation.can_undo
+    assert accumulation.extent == Extent()
+    accumulation.update(replace(shots[0], time=50.0, run="c"))
+    accumulation.undo_reset()
+    assert accumulation.extent == Extent(n + 1, 3, 50.0)
+    # the newest frame is shown, and the sum is what it was
+    accumulation.stop()
+    larger = DenseFrame(np.ones((3, 3), np.uint16), None)
+    accumulation.update(replace(shots[0], frame=larger, run="d"))
+    assert accumulation.kind == ("pilatus", (3, 3), (0, 0))
+    assert accumulation.extent.n_frames == n + 1
+    # of frames of another kind nothing can be added to what was before
+    accumulation.start()
+    accumulation.update(replace(shots[0], frame=larger, run="d"))
+    assert not accumulation.can_undo
 
 
 def test_there_is_no_reset_to_undo_after_clear():

@@ -245,6 +245,34 @@ def test_a_geometry_that_comes_late_is_good_for_the_sum():
     assert live.diffraction.accumulated().n_frames == 4
 
 
+def test_a_geometry_that_comes_after_the_last_frame_is_kept_at_once(tmp_path):
+    live = seen(LiveAnalysis(directory=tmp_path, photon_files=False), [frame(0)])
+    live.configure({"geometries": GEOMETRY, "azimuthal": {"calibrant": "LaB6"}})
+    assert live.diffraction.poni_files == {"pilatus": tmp_path / "pilatus.poni"}
+    assert "# Calibrant: LaB6" in (tmp_path / "pilatus.poni").read_text()
+    live.configure({"azimuthal": {"n_bins": 30}})  # no other geometry, no other file
+    assert len(list(tmp_path.glob("*.poni"))) == 1
+
+
+def test_lines_at_any_q_are_drawn_beside_those_of_a_calibrant():
+    live = seen(LiveAnalysis(geometries=GEOMETRY), [frame(0)])
+    live.configure({"azimuthal": {"q_lines": [2.5, 1.75, 2.5], "n_bins": 40}})
+    assert live.diffraction.settings.q_lines == (2.5, 1.75)
+    groups = {group.path: group for group in live.groups()}
+    assert groups["azimuthal/pilatus"].lines == {"1.75": 1.75, "2.5": 2.5}
+    image = groups["accumulated/pilatus"]
+    assert "calibrant" not in image.attributes
+    y, x = image.rings["1.75"]
+    np.testing.assert_allclose(GEOMETRY.q(y, x)[np.isfinite(y)], 1.75, rtol=1e-6)
+    live.configure({"azimuthal": {"calibrant": "LaB6"}})
+    image = live.groups()[0]
+    assert {"1 1 0", "1.75"} <= set(image.rings)
+    assert image.attributes["calibrant"] == "LaB6"
+    assert live.fresh().settings_record() == live.settings_record()
+    with pytest.raises(ValueError, match="a line at q = -1 1/A: it must be above 0"):
+        live.configure({"azimuthal": {"q_lines": [-1]}})
+
+
 def test_what_fails_stops_nothing_else(tmp_path, caplog):
     path = tmp_path / "mask.npy"
     np.save(path, np.ones(SHAPE, bool))

@@ -146,7 +146,7 @@ def test_a_callback_from_a_file_sees_the_documents(tmp_path: Path) -> None:
 
 
 def test_demo_agrees_with_the_truth(tmp_path: Path) -> None:
-    done = run("demo", "--out", tmp_path, "--steps", "3", "--frames", "10")
+    done = run("demo", "--once", "--out", tmp_path, "--steps", "3", "--frames", "10")
     assert done.exit_code == 0, done.output
     with h5py.File(tmp_path / "scan_1.h5") as file:
         group = file["entry/step_means/pilatus_ring_3"]
@@ -158,7 +158,7 @@ def test_demo_agrees_with_the_truth(tmp_path: Path) -> None:
 
 def test_a_second_demo_is_another_scan(tmp_path: Path) -> None:
     for _ in range(2):
-        done = run("demo", "--out", tmp_path, "--steps", "2", "--frames", "2")
+        done = run("demo", "--once", "--out", tmp_path, "--steps", "2", "--frames", "2")
         assert done.exit_code == 0, done.output
     assert (tmp_path / "scan_2.h5").exists()
 

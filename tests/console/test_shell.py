@@ -9,7 +9,8 @@ from femto_bluesky.console.banner import age_of_process_s, banner, commands
 from femto_bluesky.console.devices import Devices
 from femto_bluesky.console.logs import NEWS, log_at_the_prompt
 from femto_bluesky.console.opened_catalog import OpenedCatalog
-from femto_bluesky.console.settings import BeamlineSettings
+from femto_bluesky.console.page import Page
+from femto_bluesky.console.settings import BeamlineSettings, PageSettings
 from femto_bluesky.console.shell import close_before_exit, describe_live, describe_run
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.sources import open_catalog
@@ -103,9 +104,15 @@ def test_the_banner_says_what_there_is_and_what_is_not(tmp_path):
     settings = BeamlineSettings.model_validate({**SMALL, "directory": tmp_path})
     devices = Devices({"cam": gone, "pilatus": object}, {"delay": object}, {}, {}).connect()
     opened = OpenedCatalog(open_catalog(f"lines:{tmp_path}"), "it is locked")
+    page = Page(LiveAnalysis(), PageSettings(host="0.0.0.0", port=0))
     text = banner(
-        settings, devices, opened, next_scan=8, plots="in windows", log="a.log", started_s=3.21
-    )
+        settings, devices, opened,
+        next_scan=8, plots="in windows", page=page, log="a.log", started_s=3.21,
+    )  # fmt: skip
+    where, also = text.split("  page     ")[1].splitlines()[:2]
+    assert where.startswith("http://")
+    assert where.endswith("  to watch and change")
+    assert also.startswith(f"{' ' * 11}http://")
     assert text.startswith("a small one, femto_bluesky ")
     for words in (
         ", started in 3.2 s", "cameras  cam, pilatus", "the next scan is 8", "plots    in windows",
@@ -139,7 +146,9 @@ def test_a_problem_is_wrapped_between_words_and_a_command_stands_whole(tmp_path)
     command = f"femto-bluesky upload {'/long' * 30} --to catalog:x"
     problem = f"{'words and words ' * 12}\nbring them in later: {command}"
     opened = OpenedCatalog(open_catalog(f"lines:{tmp_path}"), problem)
-    text = banner(settings, devices, opened, next_scan=8, plots="", log="", started_s=1)
+    page = Page(LiveAnalysis(), None)
+    text = banner(settings, devices, opened, next_scan=8, plots="", page=page, log="", started_s=1)
+    assert "page     none: the settings want none; live.serve() begins one" in text
     lines = text.splitlines()
     assert f"  {command}" in lines
     wrapped = lines[next(n for n, line in enumerate(lines) if "NO CATALOG" in line) :][:2]

@@ -4,6 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from femto_bluesky.model.shots import DenseFrame, Shot
 from femto_bluesky.model.sums import (
@@ -230,3 +233,32 @@ def test_the_pixel_size_is_that_of_the_frames():
     held = summed([full(1, pixel_size_m=(1e-5, 2e-5))])
     assert accumulated_image(held, is_sum=False).pixel_size_m == (1e-5, 2e-5)
     assert accumulated_image(held, is_sum=False).is_sum is False
+
+
+frames_with_masks = st.lists(
+    st.tuples(st.integers(0, 9), st.none() | hnp.arrays(np.bool_, SHAPE), st.booleans()),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(frames_with_masks)
+def test_a_glimpse_shows_what_the_sum_is(frames):
+    """Without a copy, whichever way masks were counted."""
+    held, fixed = None, np.zeros(SHAPE, bool)
+    fixed[1] = True
+    fixed.flags.writeable = False
+    for number, (value, mask, is_fixed) in enumerate(frames):
+        one = full(value, number=number, mask=fixed if is_fixed else mask)
+        held = held or FrameSum(one)
+        held.add(one)
+    seen = held.look((1, 0), is_sum=True)
+    assert seen.image is held.total
+    found, n_settled = seen.mask(), held.masks.n_settled
+    single = [[seen.is_masked(y, x) for x in range(SHAPE[1])] for y in range(SHAPE[0])]
+    expected = accumulated_image(held, is_sum=True)
+    np.testing.assert_array_equal(np.zeros(SHAPE, bool) if found is None else found, expected.mask)
+    np.testing.assert_array_equal(single, expected.mask)
+    assert (seen.n_frames, seen.detector) == (expected.n_frames, expected.detector)
+    # what was said in two parts has been added up: who looked meanwhile has to look again
+    assert (held.masks.n_settled > n_settled) == (seen.masks.fixed is not None)

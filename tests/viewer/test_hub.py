@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -56,6 +57,56 @@ def test_shots_are_news_of_the_image_and_the_curves(live: LiveAnalysis, hub: Hub
     hub.join(browser)
     watched(hub, lambda: {"image", "curves"} <= browser.news, lambda: seen(live))
     assert {group.path.partition("/")[0] for group in hub.groups} >= {"step_means", "roi_means"}
+
+
+def test_curves_of_a_moment_ago_are_looked_at_again(
+    live: LiveAnalysis, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, curves, asked = Browser(), hub.snapshots.curves, []
+    hub.join(browser)
+
+    def kept_at_first() -> object:
+        # as while a scan goes on that must not be held up
+        asked.append(0)
+        return [] if len(asked) < 3 else curves()
+
+    monkeypatch.setattr(hub.snapshots, "curves", kept_at_first)
+    watched(hub, lambda: "curves" in browser.news, lambda: seen(live))
+    assert len(asked) == 3
+    assert hub.groups
+
+
+def test_a_sum_that_is_begun_anew_at_the_prompt_is_news_of_the_curves(
+    live: LiveAnalysis, hub: Hub
+) -> None:
+    browser = Browser()
+    hub.join(browser)
+    watched(hub, lambda: "curves" in browser.news, lambda: seen(live))
+    browser.news.clear()
+    watched(hub, lambda: "curves" in browser.news, live.accumulation().reset)
+
+
+def test_what_is_slow_is_prepared_beside_the_scan(live: LiveAnalysis, hub: Hub) -> None:
+    new = {"new": Roi(x0=0, y0=0, x1=3, y1=3)}
+    is_free: list[bool] = []
+
+    def look() -> None:
+        # whether the thread of the scan could go on now
+        got = live.shell.lock.acquire(timeout=0)
+        is_free.append(got)
+        if got:
+            live.shell.lock.release()
+
+    def changes() -> dict[str, object]:
+        other = threading.Thread(target=look)
+        other.start()
+        other.join()
+        return {"rois": new}
+
+    hub.change_with(changes)
+    hub.change_with(changes, is_slow=True)
+    assert is_free == [False, True]
+    assert live.rois.settings.rois == new
 
 
 def test_settings_that_the_console_has_changed_are_news(live: LiveAnalysis, hub: Hub) -> None:

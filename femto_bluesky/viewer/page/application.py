@@ -12,13 +12,18 @@ from typing import Any, Final
 from starlette.types import ASGIApp
 
 from femto_bluesky.viewer.hub import Hub
+from femto_bluesky.viewer.page.export_files import ExportFiles
 from femto_bluesky.viewer.page.layout import laid_out
 from femto_bluesky.viewer.page.session import MAY_CHANGE_HEADER, Session
+from femto_bluesky.viewer.page.websockets import mend
 
 TITLE: Final = "femto_bluesky"
 
 KEEP_SESSION_MS: Final = 15_000
 """So long a browser that has gone may come back and finds all as it was."""
+
+CHECK_SESSIONS_MS: Final = 5_000
+"""So often sessions are looked at for that."""
 
 
 def application(hub: Hub) -> ASGIApp:
@@ -28,7 +33,7 @@ def application(hub: Hub) -> ASGIApp:
     from panel.io.fastapi import add_applications
 
     pn.extension("tabulator")
-    _detach_those_who_left()
+    mend()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -38,6 +43,7 @@ def application(hub: Hub) -> ASGIApp:
         hub.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.router.routes += ExportFiles(hub).routes()
     add_applications(
         {"/": lambda: opened(hub)},
         app=app,
@@ -47,10 +53,10 @@ def application(hub: Hub) -> ASGIApp:
         sign_sessions=True,
         secret_key=secrets.token_bytes(32),
         # else the token in the page would hold the password that came with the request
-        include_headers=[MAY_CHANGE_HEADER],
+        include_headers=[MAY_CHANGE_HEADER.title()],
         include_cookies=[""],
         unused_session_lifetime_milliseconds=KEEP_SESSION_MS,
-        check_unused_sessions_milliseconds=5_000,
+        check_unused_sessions_milliseconds=CHECK_SESSIONS_MS,
     )
     return app
 
@@ -61,31 +67,12 @@ def opened(hub: Hub) -> Any:
 
     doc: Any = pn.state.curdoc
     request = doc.session_context.request
-    may_change = request is not None and request.headers.get(MAY_CHANGE_HEADER) == "1"
+    # panel compares the names with those that tornado makes of them
+    headers = {} if request is None else {k.lower(): v for k, v in request.headers.items()}
+    may_change = headers.get(MAY_CHANGE_HEADER) == "1"
     session = Session(hub, doc, may_change=may_change)
     page = laid_out(session)
     pn.state.onload(partial(hub.join, session))
     pn.state.onload(session.read_back)
     doc.on_session_destroyed(lambda context: hub.leave(session))
     return page
-
-
-def _detach_those_who_left() -> None:
-    """Have bokeh-fastapi tell Bokeh when a websocket has ended, which version 0.1.8 does not.
-
-    Sessions of browsers that have gone would stay, and be written to, for ever.
-    """
-    from bokeh_fastapi.handler import WSHandler
-
-    if hasattr(WSHandler, "_without_farewell"):
-        return
-    WSHandler._without_farewell = WSHandler.ws_connect
-
-    async def ws_connect(self: Any, websocket: Any) -> None:
-        try:
-            await self._without_farewell(websocket)
-        finally:
-            if self.connection is not None:
-                self.application.client_lost(self.connection)
-
-    WSHandler.ws_connect = ws_connect

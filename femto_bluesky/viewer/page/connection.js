@@ -17,6 +17,10 @@
       try {
         const answer = await fetch("health", {cache: "no-store"});
         if (answer.ok) { window.location.reload(); return; }
+        if (told && answer.status === 401) {
+          told.textContent = "The server was started anew and asks for a new link; " +
+            "whoever started it has been shown one.";
+        }
       } catch { /* not there yet */ }
     }
   }

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from femto_bluesky.callbacks.live_analysis import LiveAnalysis
 from femto_bluesky.model.words import in_words
 from femto_bluesky.viewer.hub import Hub, News
+from femto_bluesky.viewer.page.shortcuts import Shortcuts
+from femto_bluesky.viewer.page.websockets import is_behind
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +24,9 @@ Tone = Literal["info", "good", "warning", "error"]
 
 MAY_CHANGE_HEADER: Final = "x-femto-may-change"
 """Set by the door, which takes it from whatever a client sends."""
+
+BEHIND_S: Final = 0.1
+"""After so long a browser that was behind is looked at again."""
 
 
 class Part(Protocol):
@@ -37,7 +42,8 @@ class Session:
     `doc` is its Bokeh document. `detector` is the one that is shown (None: none has come yet),
     `is_paused` whether the display stands still, `is_hidden` whether its tab cannot be seen,
     `is_dark` its colours. `parts` are told what is new. `on_choice` are called, without arguments,
-    when one of these choices has changed.
+    when one of these choices has changed. `n_drawn` are the pictures that the browser has shown;
+    whoever sends them counts. `shortcuts` are its keys.
     """
 
     def __init__(self, hub: Hub, doc: Any, *, may_change: bool = True) -> None:
@@ -46,9 +52,13 @@ class Session:
         self.on_choice: list[Callable[[], None]] = []
         self.on_message: list[Callable[[str, Tone], None]] = []
         self.is_paused = self.is_hidden = self.is_dark = False
+        self.n_drawn = 0
+        self.shortcuts = Shortcuts()
         self._detector: str | None = None
         self._news: set[News] = set()
         self._is_told = False
+        self._context = doc.session_context
+        self._failures: dict[type[Part], str] = {}
 
     @property
     def live(self) -> LiveAnalysis:
@@ -86,9 +96,30 @@ class Session:
         A browser that is slow gets the newest only: one refresh at a time waits for it.
         """
         self._news |= news
-        if not self._is_told and not self.is_hidden:
-            self._is_told = True
-            self.doc.add_next_tick_callback(self._refresh)
+        if self._is_told or self.is_hidden:
+            return
+        self._is_told = True
+        self._refresh_soon()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether this browser has not taken what was sent to it."""
+        return is_behind(self.doc)
+
+    @property
+    def has_gone(self) -> bool:
+        """Whether this browser has gone for good: its document takes nothing any more."""
+        return self._context is not None and self._context.destroyed
+
+    def _soon(self, function: Callable[[], Any]) -> None:
+        if not self.has_gone:
+            self.doc.add_next_tick_callback(function)
+
+    def _refresh_soon(self) -> None:
+        if self.is_behind:
+            asyncio.get_running_loop().call_later(BEHIND_S, self._refresh_soon)
+        else:
+            self._soon(self._refresh)
 
     def _refresh(self) -> None:
         self._is_told = False
@@ -99,9 +130,11 @@ class Session:
         for part in self.parts:
             try:
                 part.refresh(news)
-            except Exception:
-                # whatever it is: the other parts are shown
-                log.exception("%s could not be shown", type(part).__name__)
+            except Exception as error:
+                # whatever it is: the other parts are shown. It is said once, not with each picture
+                if self._failures.get(type(part)) != repr(error):
+                    self._failures[type(part)] = repr(error)
+                    log.exception("%s could not be shown", type(part).__name__)
 
     # the analysis
 
@@ -133,13 +166,13 @@ class Session:
                 found = await loop.run_in_executor(self.hub.pool, function)
             except (ValueError, OSError, KeyError) as error:
                 self._say_soon(_words(error), "error")
-                self.doc.add_next_tick_callback(self.read_back)
+                self._soon(self.read_back)
                 return
             except Exception as error:
                 log.exception("the page failed at something")
                 self._say_soon(f"{type(error).__name__}: {error}", "error")
                 return
-            self.doc.add_next_tick_callback(partial(then, found))
+            self._soon(partial(then, found))
 
         task = loop.create_task(call())
         _running.add(task)
@@ -153,7 +186,7 @@ class Session:
             function(text, tone)
 
     def _say_soon(self, text: str, tone: Tone) -> None:
-        self.doc.add_next_tick_callback(partial(self.say, text, tone))
+        self._soon(partial(self.say, text, tone))
 
 
 _running: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly

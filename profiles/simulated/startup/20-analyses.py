@@ -3,6 +3,7 @@
 from femto_bluesky.console.analyses import start_analyses
 from femto_bluesky.console.dark_use import Darks
 from femto_bluesky.console.geometries import Geometries
+from femto_bluesky.console.page import Page
 from femto_bluesky.console.regions import Regions
 from femto_bluesky.console.showing import Showing
 from femto_bluesky.console.sums import Sums
@@ -26,3 +27,4 @@ list_geometries = geometries.list_geometries
 
 use_darks = Darks(live, darks, settings.folder("darks")).use_darks
 show = Showing(live, settings.folder("pictures")).show
+page = Page(live, settings.page)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from femto_bluesky.callbacks import LiveAnalysis
-from femto_bluesky.console.maps import as_map, with_units
 from femto_bluesky.console.showing import Showing
 from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
+from femto_bluesky.model.maps import as_map, with_units
 from femto_bluesky.model.results import DataGroup, Quantity
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.plans import burst_grid

@@ -1,0 +1,34 @@
+"""The colours of regions, on the image, in the list and of their curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+COLOURS: Final = (
+    "#e69f00", "#56b4e9", "#d55e00", "#009e73", "#cc79a7", "#0072b2", "#f0e442", "#999999",
+)  # fmt: skip
+"""Told apart by the colour-blind as well: M. Okabe and K. Ito, Color universal design (2008).
+
+Without its black, and in an order that begins with what is seen on light and dark ground.
+"""
+
+
+def region_colours(names: Iterable[str]) -> Mapping[str, str]:
+    """The colour of each region, by their order in the settings: `live.rois.settings.rois`.
+
+    >>> region_colours(["ROI 1", "ROI 2"])
+    {'ROI 1': '#e69f00', 'ROI 2': '#56b4e9'}
+    """
+    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+
+
+def is_dark(colour: str) -> bool:
+    """Whether white is told from a colour better than black; after WCAG 2.1, relative luminance.
+
+    >>> is_dark("#0072b2"), is_dark("#56b4e9")
+    (True, False)
+    """
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True)) < 0.25

@@ -1,0 +1,62 @@
+"""The curves beside the image: made while they are seen, at most twice a second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from femto_bluesky.callbacks import LiveAnalysis
+from femto_bluesky.viewer.hub import Hub
+from femto_bluesky.viewer.page.image import ImageFigure
+from femto_bluesky.viewer.page.projections import ProjectionCurves
+from femto_bluesky.viewer.snapshots import Snapshots
+from tests.viewer.page.at_once import AtOnce
+from tests.viewer.page.screen import Clock, Screen, show
+
+IMAGE = frozenset({"image"})
+PULSE = frozenset({"pulse"})
+
+
+@pytest.fixture
+def hub(live: LiveAnalysis) -> Iterator[Hub]:
+    snapshots = Snapshots(live)
+    found = Hub(live, snapshots)
+    yield found
+    found.close()
+    snapshots.close()
+
+
+def test_curves_are_made_while_they_are_seen(hub: Hub, live: LiveAnalysis) -> None:
+    session, clock = AtOnce(hub), Clock()
+    image = ImageFigure(session, clock)
+    curves, screen = ProjectionCurves(session, image, clock), Screen(image)
+    show(live, 7)
+    screen.say(0)
+    screen.say()
+    curves.refresh(IMAGE)
+    assert len(curves.over_rows.data["x"]) == 0
+    curves.switch.value = True
+    assert list(curves.over_rows.data["y"][3:6]) == [0, 7, 0]
+    assert list(curves.over_rows.data["x"][:2]) == [0.5, 1.5]
+    assert list(curves.over_columns.data["x"][2:5]) == [0, 7, 0]
+    # at most twice a second, and the last change is shown
+    show(live, 7, 1)
+    clock.now = 0.2
+    curves.refresh(IMAGE)
+    assert max(curves.over_rows.data["y"]) == 7
+    clock.now = 0.6
+    curves.refresh(PULSE)
+    assert max(curves.over_rows.data["y"]) == 14
+    # of what is in sight alone
+    clock.now = 1.2
+    screen.look_at(3, 3)
+    screen.say()
+    assert len(curves.over_rows.data["x"]) == 3
+    assert max(curves.over_rows.data["y"]) == 0
+    curves.switch.value = False
+    clock.now = 9.0
+    screen.look_at(50, 40)
+    screen.say()
+    curves.refresh(IMAGE)
+    assert len(curves.over_rows.data["x"]) == 3
