@@ -33,7 +33,7 @@ from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.viewer import ResultsServer, serve
 from tests.viewer.browser.chromium import MISSING, Chromium, executable
 
-SECONDS = 8.0
+SECONDS = 6.0
 SETTLED_S = 2.0
 N_CLIENTS = 20
 
@@ -98,9 +98,11 @@ def bench_live_image(benchmark: Any, tell: Callable[[str], None]) -> None:
     chromium = Chromium()
     found: dict[str, Seen] = {}
 
-    def look(what: str, run: Callable[..., Any], numbers: dict[int, int], n: int = 1) -> None:
+    def look(
+        what: str, run: Callable[..., Any], numbers: dict[int, int], n: int = 1, times: int = 1
+    ) -> None:
         time.sleep(SETTLED_S)
-        found[what] = watched(scan, run, numbers, SECONDS, n)
+        found[what] = watched(scan, run, numbers, times * SECONDS, n)
         tell(f"live image, {what}: {found[what]}")
 
     try:
@@ -120,7 +122,7 @@ def bench_live_image(benchmark: Any, tell: Callable[[str], None]) -> None:
             look(f"{N_CLIENTS} browsers, 2 of them seen", first, numbers, 2)
         numbers = {}
         with looking_on(chromium, live, naive_page(live, numbers)) as browser:
-            look("the naive way, all in sight", browser.open(), numbers)
+            look("the naive way, all in sight", browser.open(), numbers, times=3)
     finally:
         scan.end()
         chromium.close()

@@ -21,7 +21,7 @@ from femto_bluesky.viewer.page.image import ImageFigure
 DETECTOR = "andor3_balor"
 RATE_HZ = 10.0
 SIZE = {"width": 1760, "height": 1040}
-"""Of the window: the canvas of the image is about as large as that of the prototype, 950 x 910."""
+"""Of the window. The canvas of the image is some 780 x 830 pixels."""
 
 WATCH = """
     // before the page's own scripts: what comes through the websocket is counted
@@ -90,7 +90,7 @@ class Scan(threading.Thread):
         """Shot after shot, each at its time."""
         due = time.monotonic()
         while not self._is_ending.wait(max(0.0, due - time.monotonic())):
-            due += 1 / RATE_HZ
+            due = max(due + 1 / RATE_HZ, time.monotonic())  # what was missed is not made up for
             self.shot()
 
     def shot(self) -> None:

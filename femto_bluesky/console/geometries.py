@@ -15,6 +15,7 @@ from femto_bluesky.model.geometry import Geometry
 
 log = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True, slots=True)
 class GeometryList:
     """The geometries as they are now; at the prompt, a line for each detector."""

@@ -20,8 +20,11 @@ MAX_FILTERS: Final = (0, 3, 5, 7)
 N_COLOURS: Final = 255
 """Colours of the palette; the code 0 is what carries no data, codes 1 to 255 are colours."""
 
-DECADES: Final = 1000.0
-"""A logarithmic scale spans this ratio, or that of the limits where counts span more."""
+SPANS: Final = (16.0, 2.0**24)
+"""A logarithmic scale spans such ratios, from its smallest step to its largest value."""
+
+SPAN: Final = 1000.0
+"""What it spans at least where its smallest step is not known, which is 1 or less then."""
 
 MAX_TICKS: Final = 8
 _APART: Final = 0.06  # of the bar's length: less, and the numbers touch
@@ -65,25 +68,32 @@ class Limits:
     """The values of the first and the last colour of a scale.
 
     A position is 0 at the first and 1 at the last. On a square root or logarithmic scale it is that
-    of the distance from the first: sqrt(d), and log(1 + a d) / log(1 + a), of which d is 0 to 1 and
-    a is large enough for one count to be told from none. Source: the stretches of SAOImage DS9.
+    of the distance from the first: sqrt(d), and log(1 + a d) / log(1 + a), where d is 0 to 1 and a
+    is the `span`: large enough for the smallest step, such as one photon, to be told from none.
+    Source: the stretches of SAOImage DS9.
     """
 
     kind: Kind
     low: float
     high: float
+    span: float
 
     @classmethod
-    def of(cls, kind: Kind, low: float, high: float) -> Limits:
-        """The limits, apart from each other: an image of one value has a colour too."""
+    def of(cls, kind: Kind, low: float, high: float, step: float | None = None) -> Limits:
+        """The limits, apart from each other: an image of one value has a colour too.
+
+        `step` is the smallest distance from the first value that matters, for logarithms.
+        """
         if not (math.isfinite(low) and math.isfinite(high)):
             low, high = 0.0, 1.0
-        # an image of nothing but one value
-        return cls(kind, low, high if high > low else low + max(1.0, abs(low) * 1e-6))
-
-    @property
-    def _a(self) -> float:
-        return max(self.high - self.low, DECADES)
+        if not high > low:
+            high = low + max(1.0, abs(low) * 1e-6)
+        span = max(high - low, SPAN)
+        if step is not None and step > 0:
+            # powers of 2: colours must not change with every frame
+            span = 2.0 ** math.ceil(math.log2(max((high - low) / step, 1.0)))
+            span = min(max(span, SPANS[0]), SPANS[1])
+        return cls(kind, low, high, span)
 
     def positions(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Where values stand between the limits, 0 to 1; NaN stays NaN."""
@@ -94,10 +104,10 @@ class Limits:
         if self.kind == "sqrt":
             np.sqrt(d, out=d)
         elif self.kind == "log":
-            d *= np.float32(self._a)
+            d *= np.float32(self.span)
             d += np.float32(1)
             np.log(d, out=d)
-            d *= np.float32(1 / math.log1p(self._a))
+            d *= np.float32(1 / math.log1p(self.span))
         return d
 
     def codes(self, values: NDArray[Any], is_empty: NDArray[np.bool_] | None) -> NDArray[np.uint8]:

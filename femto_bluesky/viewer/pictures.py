@@ -248,7 +248,8 @@ class Pictures:
         elif ends is not None and not scale.mean:
             # what is drawn of a block is its largest pixel: the smallest ones are darker still
             low = min(low, ends.value.lowest)
-        limits = Limits.of(scale.kind, low, high)
+        step = _step(whole, low) if scale.kind == "log" else None
+        limits = Limits.of(scale.kind, low, high, step)
         codes = limits.codes(pooled.values, pooled.is_empty)
         codes = filtered(codes, filter_size(scale.max_filter, view.screen_px))
         is_final = all(made is None or made.version == seen.version for made in (overview, ends))
@@ -271,6 +272,16 @@ def _ranked(pooled: Pooled) -> NDArray[Any]:
     """Values to take percentiles of: not more than are needed, for to rank them takes time."""
     valid = _valid(pooled).ravel()
     return valid[:: max(1, len(valid) // _MOST_RANKED)] if valid.size else np.zeros(1)
+
+
+def _step(pooled: Pooled, low: float) -> float | None:
+    """How far the darkest pixels are from a value that they are above; None where none is."""
+    ranked = _ranked(pooled)
+    above = ranked[ranked > low]
+    if not above.size:
+        return None
+    n = above.size // 100  # of measured values the very smallest distance says nothing
+    return float(np.partition(above, n)[n] - low)
 
 
 def _range_of(pooled: Pooled) -> tuple[float, float]:

@@ -23,6 +23,7 @@ from femto_bluesky.viewer import hsds, parameters
 from femto_bluesky.viewer.access import LOCAL_NAMES, Access, RefusedError, is_loopback
 from femto_bluesky.viewer.door import Door
 from femto_bluesky.viewer.hub import Hub
+from femto_bluesky.viewer.login import described
 from femto_bluesky.viewer.page.application import application as page_of
 from femto_bluesky.viewer.selections import SelectionError
 from femto_bluesky.viewer.snapshots import Snapshots
@@ -108,6 +109,10 @@ class ResultsServer:
         self._server.should_exit = True
         self._thread.join(PATIENCE_S)
         self._socket.close()
+
+    def __repr__(self) -> str:
+        """Where it is, and the links that let browsers in."""
+        return described(self.address, self.access)
 
     def __enter__(self) -> Self:
         """The server itself."""

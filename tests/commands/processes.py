@@ -23,7 +23,7 @@ def started(*command: str | Path) -> Iterator[subprocess.Popen[str]]:
         # as at a terminal; a background job of a shell would ignore Ctrl-C
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
-    limit = threading.Timer(120, process.kill)
+    limit = threading.Timer(300, process.kill)
     limit.start()
     try:
         yield process

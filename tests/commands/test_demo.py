@@ -28,7 +28,7 @@ def test_it_scans_on_and_is_watched_until_it_is_interrupted(tmp_path: Path) -> N
         shown = ask(address, "/", Accept="text/html")
         assert (shown.status, b"<!DOCTYPE html>" in shown.body) == (200, True)
         demo.send_signal(signal.SIGINT)
-        assert demo.wait(60) == 0
+        assert demo.wait(120) == 0
     # the first scan has left what a scan leaves, the others nothing
     assert {path.name for path in tmp_path.glob("scan_*")} == {
         "scan_1.h5", "scan_1.jsonl", "scan_1_accumulated_pilatus.png", "scan_1_pilatus_image.h5",

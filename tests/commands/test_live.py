@@ -63,7 +63,7 @@ def test_runs_of_another_process_are_analysed_and_shown(tmp_path: Path) -> None:
                     assert page.headers["Content-Type"].startswith("text/html")
                 line(live, "list_scan")
             live.send_signal(signal.SIGINT)
-            assert live.wait(60) == 0
+            assert live.wait(120) == 0
     documents = [*map(json.loads, (out / f"scan_{number}.jsonl").read_text().splitlines())]
     assert documents[-1][1]["exit_status"] == "success"
     # what was analysed is what is in the file that the documents name

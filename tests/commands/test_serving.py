@@ -49,16 +49,17 @@ def test_a_replay_is_served_until_it_is_interrupted(run: Path) -> None:
         tree = ask(here, "/api/v1/parameters", Cookie=cookie).json
         assert "ring" in str(tree)
         replay.send_signal(signal.SIGINT)
-        assert replay.wait(60) == 0
+        assert replay.wait(120) == 0
 
 
+@pytest.mark.long
 def test_what_went_wrong_is_still_told_at_the_end(tmp_path: Path, run: Path) -> None:
     lines = run.read_text().splitlines()
     run.write_text("\n".join(lines[:-1]) + "\n")  # it never stopped
     with started(*COMMAND, "replay", run, "--serve", "--port", "0") as replay:
         line(replay, "It is done. The page stays until Ctrl-C.")
         replay.send_signal(signal.SIGTERM)
-        assert replay.wait(60) == 1
+        assert replay.wait(120) == 1
 
 
 def test_a_port_that_is_taken(run: Path) -> None:

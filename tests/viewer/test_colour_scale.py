@@ -43,6 +43,19 @@ def test_counts_are_decades_apart_on_a_logarithmic_scale():
     np.testing.assert_allclose(np.diff(positions), 1 / 6, atol=2e-3)
 
 
+def test_what_one_photon_adds_is_the_step_of_a_logarithmic_scale():
+    limits = Limits.of("log", 0, 12_000, step=1_200)
+    assert limits.span == 16
+    none, one, two, all_ = limits.positions(np.array([0, 1_200, 2_400, 12_000]))
+    assert (none, all_) == (0, 1)
+    assert 0.3 < one < two < 0.6
+    # it does not move with every frame
+    assert Limits.of("log", 0, 12_400, step=1_190).span == 16
+    assert Limits.of("log", 0, 1e6, step=1).span == 2**20
+    assert Limits.of("log", 0, 1, step=1e-300).span == 2**24
+    assert Limits.of("log", 0, 9, step=0).span == 1000
+
+
 def test_limits_close_to_each_other_far_from_zero():
     values = np.array([2**40, 2**40 + 1, 2**40 + 2], np.uint64)
     assert Limits.of("linear", 2**40, 2**40 + 2).positions(values).tolist() == [0, 0.5, 1]

@@ -30,13 +30,13 @@ class AccumulatingPanel:
         self._is_filling = False
         self._due = 0.0
         self._detector = pn.widgets.Select(
-            label="Detector", options=[], visible=False, margin=0, sizing_mode="stretch_width",
-            css_classes=["fb-detector"],
+            label="Detector", options=[], visible=False, margin=(0, 0, 6, 0),
+            sizing_mode="stretch_width", css_classes=["fb-detector"],
         )  # fmt: skip
         self._detector.param.watch(self._choose, "value")
         self._toggle = self._button(
             "Stop", "accumulate", self._press_toggle,
-            "Stopped, the sum is kept as it is, and the newest frame is shown (key a)",
+            "Stopped, the sum stays as it is, and the newest frame is shown (key a)",
         )  # fmt: skip
         self._reset = self._button(
             "Reset", "reset", lambda: self._do(Accumulation.reset),
@@ -125,7 +125,7 @@ def in_words(found: Accumulation | None, now: float) -> list[str]:
     frames = f"{extent.n_frames} frame{'s' * (extent.n_frames != 1)}"
     lines = []
     if not found.settings.accumulating:
-        lines.append(said("stopped: the newest frame is shown", "warning"))
+        lines.append(said("stopped: new frames are shown and not added", "warning"))
     if extent.since is None:
         lines.append(said("no frames in the sum"))
     else:

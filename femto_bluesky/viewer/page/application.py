@@ -28,11 +28,9 @@ CHECK_SESSIONS_MS: Final = 5_000
 
 def application(hub: Hub) -> ASGIApp:
     """The page of a hub. It looks at the analysis while the application's lifespan lasts."""
-    import panel as pn
     from fastapi import FastAPI
     from panel.io.fastapi import add_applications
 
-    pn.extension("tabulator")
     mend()
 
     @asynccontextmanager

@@ -40,7 +40,7 @@ class ColourControls:
         self._is_filling = False
         self._kind = self._select(
             "Scale", "scale", KIND_NAMES, 108,
-            "How values become colours; the logarithm is that of 1 + value",
+            "How values become colours; the logarithm tells weak signals from none",
         )  # fmt: skip
         self._palette = self._select(
             "Colours", "palette", list(NAMES), 84,

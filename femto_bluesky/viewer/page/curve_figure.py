@@ -61,13 +61,16 @@ class CurveFigure:
         self._new_ranges()
         self._lines = ColumnDataSource({"x": [], "name": []})
         marks = VSpan(x="x", line_color=LINE_COLOUR, line_dash="dashed", line_width=1)
-        _drawn(self.figure, self._lines, marks)[0].update(name="lines", level="underlay")
+        (lines,) = _drawn(self._lines, marks)
+        lines.update(name="lines", level="underlay")
         self._names: list[Any] = []
         self._newest = ColumnDataSource({"x": [], "y": [], "colour": []})
         ring = Scatter(
             x="x", y="y", size=13, fill_alpha=0, line_color="colour", line_width=2,
         )  # fmt: skip
-        _drawn(self.figure, self._newest, ring)[0].name = "newest"
+        (newest,) = _drawn(self._newest, ring)
+        newest.name = "newest"
+        self.figure.renderers.extend([lines, newest])
         self._hover = HoverTool(renderers=[], tooltips=[], visible=False)
         self.figure.add_tools(self._hover)
         legend: Any = Legend
@@ -78,14 +81,6 @@ class CurveFigure:
             border_line_alpha=0, background_fill_alpha=0,
         )  # fmt: skip
         self.figure.add_layout(self._legend, "above")
-
-    def lacks(self, plan: CurvePlan) -> bool:
-        """Whether models are to be made for this, which takes a document much longer than data."""
-        before = self._plan
-        if before is None or len(plan.series) > len(self._slots):
-            return True
-        now, then = (plan.key, plan.is_log, plan.lines), (before.key, before.is_log, before.lines)
-        return now != then
 
     def show(self, plan: CurvePlan, stem: str) -> None:
         """Show this; `stem` is what files that are saved are called."""
@@ -106,10 +101,14 @@ class CurveFigure:
         for tool in self.figure.toolbar.tools:
             if type(tool).__name__ == "SaveTool":
                 _set(tool, filename=f"{stem}_{slug(plan.name)}")
-        while len(self._slots) < len(plan.series):
-            self._slots.append(_Slot(self.figure))
+        # what is new comes into the figure when all is set: the browser is sent it as it is then,
+        # and the document goes through all its models once
+        new = [_Slot() for _ in plan.series[len(self._slots) :]]
+        self._slots += new
         for slot, series in zip(self._slots, plan.series, strict=False):
             slot.show(series)
+        if new:
+            self.figure.renderers.extend([model for slot in new for model in slot.renderers])
         for slot in self._slots[len(plan.series) :]:
             slot.clear()
         self._show_legend(plan)
@@ -160,28 +159,16 @@ class CurveFigure:
         self.figure.yaxis[0].formatter = LogTickFormatter() if is_log else BasicTickFormatter()
         self.figure.ygrid[0].ticker = ticker
 
-    def _new_name(self) -> Any:
-        from bokeh.models import Node
-        from bokeh.models.annotations import Label
-
-        label = Label(
-            x=0, y=Node(target="frame", symbol="top", offset=3), text="", angle=90,
-            angle_units="deg", text_align="right", text_baseline="bottom", text_font_size="10px",
-            text_color=LINE_COLOUR, visible=False,
-        )  # fmt: skip
-        self.figure.add_layout(label)
-        return label
-
     def _show_legend(self, plan: CurvePlan) -> None:
         """An item for each curve of the run that is shown; a click on it hides that curve."""
         shown = [series for series in plan.series if series.age == 0]
-        while len(self._keys) < len(shown):
-            self._keys.append(_Key(self.figure, self._nowhere, self._hide))
-        items = [key.item for key in self._keys]
-        if len(self._legend.items) != len(items):
-            self._legend.items = items
+        new = [_Key(self._nowhere, self._hide) for _ in shown[len(self._keys) :]]
+        self._keys += new
         for key, series in zip(self._keys, shown, strict=False):
             key.show(series)
+        if new:
+            self.figure.renderers.extend([model for key in new for model in (key.line, key.dots)])
+            self._legend.items = [key.item for key in self._keys]
         for key in self._keys[len(shown) :]:
             _set(key.item, visible=False)
         longest = max((len(series.label) for series in shown), default=1)
@@ -228,9 +215,12 @@ class CurveFigure:
         self._lines.data = found
         named = _with_room(places)[:N_NAMES]
         # as many as are needed: each costs the browser time whenever the figure is drawn
-        self._names += [self._new_name() for _ in named[len(self._names) :]]
+        new = [_new_name() for _ in named[len(self._names) :]]
+        self._names += new
         for label, (x, name) in zip(self._names, named, strict=False):
             _set(label, x=x, text=name, visible=True)
+        for label in new:
+            self.figure.add_layout(label)
         for label in self._names[len(named) :]:
             _set(label, visible=False)
 
@@ -238,7 +228,7 @@ class CurveFigure:
 class _Slot:
     """The models of one curve: its bars, line and points, on one source."""
 
-    def __init__(self, figure: Any) -> None:
+    def __init__(self) -> None:
         from bokeh.models import ColumnDataSource
         from bokeh.models.glyphs import Line, Scatter, Segment
 
@@ -250,7 +240,7 @@ class _Slot:
             Line(x="x", y="y"),
             Scatter(x="x", y="y", hit_dilation=1.8),
         )
-        self.bars, self.line, self.dots = self.renderers = _drawn(figure, self.source, *glyphs)
+        self.bars, self.line, self.dots = self.renderers = _drawn(self.source, *glyphs)
 
     def show(self, series: Series) -> None:
         if not _same(self.source.data, columns := series.points.columns):
@@ -286,14 +276,14 @@ class _Key:
     The legend is drawn anew whenever data of its items change, so these have none.
     """
 
-    def __init__(self, figure: Any, nowhere: Any, on_hide: Any) -> None:
+    def __init__(self, nowhere: Any, on_hide: Any) -> None:
         from bokeh.core.properties import value
         from bokeh.models.annotations import LegendItem
         from bokeh.models.glyphs import Line, Scatter
 
         self._text = value  # else it would be the name of a column
         glyphs = Line(x="x", y="y", line_width=1.5), Scatter(x="x", y="y", size=6)
-        self.line, self.dots = _drawn(figure, nowhere, *glyphs)
+        self.line, self.dots = _drawn(nowhere, *glyphs)
         self.item = LegendItem(label=value(""), renderers=[self.dots, self.line])
         self.dots.on_change("visible", on_hide)
 
@@ -304,23 +294,22 @@ class _Key:
         _set(self.dots.glyph, fill_color=series.colour, line_color=series.colour)
 
 
-def _drawn(figure: Any, source: Any, *glyphs: Any) -> list[Any]:
-    """Draw a source with these glyphs.
+def _drawn(source: Any, *glyphs: Any) -> list[Any]:
+    """What draws a source with these glyphs in a figure.
 
     The methods of the figure make five models for each, for what is never shown here: selections.
     """
-    from bokeh.models import CDSView, GlyphRenderer
+    from bokeh.models import CDSView
+    from bokeh.models.renderers import GlyphRenderer
 
     view = CDSView()
     none: dict[str, Any] = {"selection_glyph": None, "nonselection_glyph": None}
-    made = [
+    return [
         GlyphRenderer(
             data_source=source, glyph=glyph, view=view, muted_glyph=None, hover_glyph=None, **none
         )
         for glyph in glyphs
     ]
-    figure.renderers.extend(made)
-    return made
 
 
 def _base(series: Series) -> str:
@@ -336,6 +325,16 @@ def _same(now: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 def _dash(age: int) -> tuple[int, ...]:
     """Bokeh keeps a dash as a list of lengths, and what is set is compared to that."""
     return ((), (6,), (2, 4), (2, 4, 6, 4), (6, 4, 2, 4))[min(age, 4)]
+
+
+def _new_name() -> Any:
+    from bokeh.models import Node
+    from bokeh.models.annotations import Label
+
+    return Label(
+        x=0, y=Node(target="frame", symbol="top", offset=3), text="", angle=90, angle_units="deg",
+        text_align="right", text_baseline="bottom", text_font_size="10px", text_color=LINE_COLOUR,
+    )  # fmt: skip
 
 
 def _with_room(places: list[tuple[float, str]]) -> list[tuple[float, str]]:

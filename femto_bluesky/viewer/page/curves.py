@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import nullcontext
 from functools import partial
 from typing import Any, Final
 
@@ -95,7 +94,10 @@ class CurvesPanel:
                 self._session.doc.add_timeout_callback(self._look_again, int(1e3 * wait_s) + 1)
 
     def _look_again(self) -> None:
-        self._is_due = False
+        self._is_due = self._session.is_behind
+        if self._is_due:
+            self._session.doc.add_timeout_callback(self._look_again, int(1e3 * EVERY_S))
+            return
         self._offer()
         self._ask()
 
@@ -162,10 +164,7 @@ class CurvesPanel:
         plans, motors, run = made
         self._shown_at = time.monotonic()
         stem, nothing = run.replace(" ", "_") or "run", self._why_nothing(tab)
-        # each model that is made would have the document go through all that it has
-        is_new = self._tabs[tab].lacks(plans)
-        with self._session.doc.models.freeze() if is_new else nullcontext():
-            self._tabs[tab].show(plans, stem, nothing)
+        self._tabs[tab].show(plans, stem, nothing)
         if tab == "Step means":
             self._tabs[tab].offer_motors(motors)
         self._exports.refresh()
@@ -263,13 +262,6 @@ class _Tab:
                 self._against.value = ""
             self._against.options = options
         self._against.visible = len(options) > 1
-
-    def lacks(self, plans: list[Plan]) -> bool:
-        """Whether models are to be made for these figures, or ranges begun anew."""
-        curves = [plan for plan in plans if isinstance(plan, CurvePlan)]
-        if len(curves) > len(self._curves) or len(plans) - len(curves) > len(self._maps):
-            return True
-        return any(f.lacks(plan) for f, plan in zip(self._curves, curves, strict=False))
 
     def show(self, plans: list[Plan], stem: str, why_nothing: str) -> None:
         """Show these figures and no others."""

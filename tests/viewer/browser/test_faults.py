@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import secrets
 import statistics
 from collections import Counter
@@ -118,8 +119,12 @@ def test_browsers_that_vanish_leave_nothing(
     address = started(live).address
     window = new_window(address).open()
     until(lambda: hubs[0].n_watchers == 1, "it watches")
+    before = list(hubs[0]._watchers)
     window.reload()
-    until(lambda: hubs[0].n_watchers == 1, "what it was before it was loaded anew is forgotten")
+    until(
+        lambda: hubs[0].n_watchers == 1 and hubs[0]._watchers != before,
+        "what it was before it was loaded anew is forgotten",
+    )
     Beam(live).shot()
     window.until_text(".fb-state", "live")
     window.close()
@@ -135,18 +140,21 @@ def test_a_tab_that_is_not_seen_is_sent_nothing(
         window.figure("image").until_title("Sum of 6 images")
     unseen.run(SHOW, False)
     until(lambda: [watcher.is_hidden for watcher in hubs[0]._watchers].count(True) == 1, "hidden")
-    # what was on its way has come, once a picture that follows it has come to the other
-    for n in (7, 8):
-        beam.shot()
-        seen.figure("image").until_title(f"Sum of {n} images")
+    numbers = itertools.count(7)
+
+    def n_received_of_a_shot() -> int:
         before = unseen.n_received
-    for n in range(9, 13):
         beam.shot()
-        seen.figure("image").until_title(f"Sum of {n} images")
-    assert unseen.n_received == before
-    assert "Sum of 12" not in unseen.figure("image").title
+        seen.figure("image").until_title(f"Sum of {next(numbers)} images")
+        return unseen.n_received - before
+
+    # what was being made for it before is still sent
+    until(lambda: n_received_of_a_shot() == 0, "it is sent nothing")
+    assert [n_received_of_a_shot() for _ in range(4)] == [0] * 4
+    last = f"Sum of {next(numbers) - 1} images"
+    assert last not in unseen.figure("image").title
     unseen.run(SHOW, True)
-    unseen.figure("image").until_title("Sum of 12 images")
+    unseen.figure("image").until_title(last)
 
 
 @pytest.mark.long

@@ -31,7 +31,16 @@ def image(beam: Beam, window: Window) -> Figure:
     """The image with its regions, when shots have come."""
     beam.scan((0.0, 1.0), n=2)
     window.until_text(f"{HERE} .fb-region-step", "±")
-    return window.figure("image")
+    return drawn_image(window)
+
+
+def drawn_image(window: Window) -> Figure:
+    """The image as soon as it, and the regions on it, are where they stay."""
+    found = window.figure("image")
+    window.until(lambda: found.x_range[1] - found.x_range[0] >= 160, "all of it is in sight")
+    window.until(lambda: "ring" in drawn(found), "the regions are drawn")
+    window.wait_until_idle()
+    return found
 
 
 def boxes(live: LiveAnalysis) -> dict[str, tuple[int, int, int, int]]:
@@ -104,7 +113,7 @@ def test_two_browsers_and_the_prompt_are_in_step(
     live.configure({"rois": {**live.rois.settings.rois, "b": Roi(x0=70, y0=5, x1=90, y1=25)}})
     for each in (window, other):
         each.until(lambda each=each: listed(each) == ["ring", "b"], "both show it")
-    seen = other.figure("image")
+    seen = drawn_image(other)
     seen.click(75, 15)
     other.until_value(f"{CHOSEN} .fb-region-name", "b")
     # each has chosen another one, and shifts it while the other does
@@ -210,7 +219,7 @@ def test_who_may_only_read_moves_nothing(
     fields = [f"{HERE} .fb-region-{kind}" for kind in ("name", "x0", "y1", "on")]
     for place in [".fb-new-region", ".fb-load-regions", *fields]:
         assert not reader.is_enabled(place), place
-    image = reader.figure("image")
+    image = drawn_image(reader)
     image.click(30, 40)
     reader.until_value(f"{CHOSEN} .fb-region-name", "ring")
     image.drag((30, 40), (50, 50))

@@ -129,7 +129,7 @@ def test_what_is_in_a_sum_in_words(live: LiveAnalysis) -> None:
     assert plain(in_words(found, NOON + 99)) == ["since 12:00:00"]
     assert plain(in_words(found, NOON + 86_400)) == ["since 2026-11-23 12:00"]
     found.stop()
-    assert plain(in_words(found, NOON))[0] == "stopped: the newest frame is shown"
+    assert plain(in_words(found, NOON))[0] == "stopped: new frames are shown and not added"
     assert "kept" in in_words(found, NOON)[1]
     found.start()
     found.reset()

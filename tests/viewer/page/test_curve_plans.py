@@ -18,8 +18,8 @@ from femto_bluesky.viewer.page.curve_plans import (
     motors_of,
     planned,
     tab_of,
-    told_apart,
 )
+from femto_bluesky.viewer.page.curve_titles import told_apart
 from femto_bluesky.viewer.page.map_figure import extent, pooled
 from femto_bluesky.viewer.page.photon_marks import marks, overlap_share
 from tests.viewer.shown import ROIS, seen
