@@ -1,8 +1,8 @@
 """What all browsers share: it looks at the analysis again and again, and tells them what is new.
 
 Nothing of it runs in the thread of the RunEngine, and nothing there calls it: cheap counters are
-compared fifty times a second, and what has moved on is looked at once for all browsers. While no
-browser watches, it does nothing.
+compared a hundred times a second, and what has moved on is looked at once for all browsers. While
+no browser watches, it does nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 News = Literal["image", "curves", "settings", "pulse"]
 """What has changed: a sum; curves and tables; settings; or time has gone by."""
 
-TICK_S: Final = 0.02
+TICK_S: Final = 0.01
 PULSE_S: Final = 0.5
 CURVES_S: Final = 0.25
 SETTINGS_S: Final = 0.25
@@ -65,6 +65,7 @@ class Hub:
         self._images: dict[str, Any] = {}
         self._news: set[News] = set()
         self._seen: Any = None
+        self._curves: asyncio.Task[bool] | None = None
         self._due: dict[str, float] = {}
         self._shots: deque[tuple[float, int]] = deque(maxlen=int(2 * RATE_OVER_S / PULSE_S))
 
@@ -87,12 +88,19 @@ class Hub:
     async def run(self) -> None:
         """Look for what is new, for ever; to be run in the loop of the server."""
         asyncio.get_running_loop().run_in_executor(self.pool, warm)
+        try:
+            await self._look_for_ever()
+        finally:
+            if self._curves is not None:
+                self._curves.cancel()
+
+    async def _look_for_ever(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             if not self._watchers:
                 continue
             try:
-                await self._look(self._news)
+                self._look(self._news)
             except Exception:
                 # whatever it is: the page goes on and shows what it has
                 log.exception("the page could not look at the analysis")
@@ -103,7 +111,7 @@ class Hub:
                 for watcher in list(self._watchers):
                     watcher.tell(news)
 
-    async def _look(self, news: set[News]) -> None:
+    def _look(self, news: set[News]) -> None:
         """Add what is new; what was found before a failure is still told after it."""
         images = {name: part.n_changes for name, part in list(self.live.accumulations.of.items())}
         if images != self._images:
@@ -114,8 +122,14 @@ class Hub:
             if settings != self.settings:
                 self.settings = settings
                 news |= {"settings", "image"}
-        if self._is_due("curves", CURVES_S) and await self._look_at_curves():
-            news.add("curves")
+        # beside the images, for the curves may have to wait until a shot is analysed
+        made = self._curves
+        if made is not None and made.done():
+            self._curves = None
+            if made.result():
+                news.add("curves")
+        if self._curves is None and self._is_due("curves", CURVES_S):
+            self._curves = asyncio.create_task(self._look_at_curves())
         if self._is_due("pulse", PULSE_S):
             self._shots.append((self._clock(), self.live.shell.pulse.n_shots))
             news.add("pulse")

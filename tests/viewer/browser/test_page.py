@@ -107,10 +107,13 @@ def test_keys(live: LiveAnalysis, window: Window, beam: Beam) -> None:
     window.press("a")
     window.until(lambda: not live.accumulation().settings.accumulating, "the sum is stopped")
     assert live.accumulation().extent.n_frames == 6
+    # the key does what the button says
+    window.until_text(".fb-accumulate", "Start")
     window.press("a")
     window.until(lambda: live.accumulation().settings.accumulating, "it goes on")
     window.press("r")
     window.until(lambda: live.accumulation().extent.n_frames == 0, "it begins anew")
+    window.until(lambda: window.is_enabled(".fb-undo-reset"), "it can be brought back")
     window.press("u")
     window.until(lambda: live.accumulation().extent.n_frames == 6, "it is brought back")
 

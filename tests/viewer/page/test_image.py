@@ -250,7 +250,7 @@ def test_the_colour_bar_tells_values(
     screen.say(0)
     bar = image.figure.right[0]
     assert bar.title == "counts"
-    assert list(bar.major_label_overrides.values()) [-3:] == ["200", "500", "1000"]
+    assert list(bar.major_label_overrides.values())[-3:] == ["200", "500", "1000"]
     assert bar.ticker.ticks == list(bar.major_label_overrides)
     assert (bar.ticker.ticks[0], bar.ticker.ticks[-1]) == (0, 1)
 
