@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-from typing import Any, Final
+from typing import Any
 
 from femto_bluesky.viewer.page.accumulating import AccumulatingPanel
 from femto_bluesky.viewer.page.browser import Browser
@@ -19,14 +18,8 @@ from femto_bluesky.viewer.page.regions import Regions
 from femto_bluesky.viewer.page.rings import RingLayer
 from femto_bluesky.viewer.page.session import Session
 from femto_bluesky.viewer.page.settings import SettingsPanel
+from femto_bluesky.viewer.page.template import filled
 from femto_bluesky.viewer.page.theme import Theme
-
-ICON: Final = (
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
-    "%3Crect width='16' height='16' rx='3' fill='%23123'/%3E%3Cg fill='none' stroke='%234cb5e0'%3E"
-    "%3Ccircle cx='8' cy='8' r='5.5'/%3E%3Ccircle cx='8' cy='8' r='2.5'/%3E%3C/g%3E%3C/svg%3E"
-)
-"""Rings, as the browser's tab shows them."""
 
 
 def laid_out(session: Session) -> Any:
@@ -53,29 +46,8 @@ def laid_out(session: Session) -> Any:
     session.parts.append(curves)
     settings = SettingsPanel(session)
     session.parts.append(settings)
-    here = files("femto_bluesky.viewer.page")
-    page = pn.Template((here / "page.html").read_text())
-    page.add_variable("app_favicon", ICON)
-    page.add_variable("apple_icon", ICON)
-    page.add_variable("style", (here / "style.css").read_text())
-    page.add_variable("look", (here / "look.css").read_text())
-    page.add_variable("connection", (here / "connection.js").read_text())
-    page.add_variable("browser", (here / "browser.js").read_text())
-    page.add_panel("browser", browser.view)
-    page.add_panel("header", header.view)
-    page.add_panel(
-        "left",
-        pn.Column(
-            sums.view,
-            geometry.view,
-            mask.view,
-            settings.view,
-            sizing_mode="stretch_width",
-            margin=0,
-        ),
+    left = pn.Column(
+        sums.view, geometry.view, mask.view, settings.view, sizing_mode="stretch_width", margin=0
     )
-    page.add_panel("centre", centre)
-    page.add_panel(
-        "right", pn.Column(regions.view, curves.view, sizing_mode="stretch_width", margin=0)
-    )
-    return page
+    right = pn.Column(regions.view, curves.view, sizing_mode="stretch_width", margin=0)
+    return filled(browser=browser.view, header=header.view, left=left, centre=centre, right=right)
