@@ -51,11 +51,11 @@ layers: $(VENV)/.full  ## check that each wing imports only what lies below it
 
 tests: $(VENV)/.full  ## run the tests and the doctests
 	$(say) 'Running tests and doctests (pytest, $(JOBS) at a time)'
-	@$(bin)/python -m pytest -q -n $(JOBS) --benchmark-disable $(ARGS)
+	@$(bin)/python -m pytest -q -n $(JOBS) --dist worksteal --benchmark-disable $(ARGS)
 
 long: $(VENV)/.full  ## run the proofs that take minutes, which `make test` leaves out
 	$(say) 'Running the long proofs (pytest, $(JOBS) at a time)'
-	@$(bin)/python -m pytest -q -n $(JOBS) --benchmark-disable -m long tests $(ARGS)
+	@$(bin)/python -m pytest -q -n $(JOBS) --dist worksteal --benchmark-disable -m long tests $(ARGS)
 
 docs: $(VENV)/.full  ## build the documentation into build/docs, running its tutorials
 	$(say) 'Building the documentation and running its tutorials (sphinx-build)'
