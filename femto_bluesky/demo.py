@@ -22,7 +22,7 @@ from bluesky.utils import DuringTask, MsgGenerator
 
 from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.callbacks.result_files import ResultFiles
-from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
+from femto_bluesky.devices.simulated import MotorWithUnits, SimulatedDetector
 from femto_bluesky.files.names import new_path
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.simulation.rings import RingFrames, RingSettings
@@ -82,7 +82,7 @@ class DemoBeamline:
         self._out, self._raw = out, out / "raw"
         self._raw.mkdir(parents=True, exist_ok=True)
         self._rings = rings
-        self._delay = SimulatedMotor(name="delay", labels={"motors"})
+        self._delay = MotorWithUnits(name="delay", labels={"motors"}, egu="ps")
         self.live = LiveAnalysis(ROIS, directory=out)
         said = {"scan_id": _last_scan(out), "sample": "simulated LaB6"}
         # Ctrl-C is for whoever started it: to pause a scan would be of no use here

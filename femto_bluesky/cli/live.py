@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,17 +22,21 @@ from femto_bluesky.cli.options import (
 from femto_bluesky.cli.serving import Host, Port, serving, stop_asked
 from femto_bluesky.cli.shared import made, told
 
+if TYPE_CHECKING:
+    from femto_bluesky.sources.documents import Document
+
 
 def live(
     documents: Annotated[
         str,
         typer.Option(
             metavar="ADDRESS",
-            help="where documents come from: the exit of bluesky-0MQ-proxy, tcp://HOST:PORT",
+            help="where documents come from: the exit of bluesky-0MQ-proxy, tcp://HOST:PORT, or a "
+            "topic of Kafka, kafka://HOST:PORT/TOPIC",
         ),
     ],
     prefix: Annotated[
-        str, typer.Option(help="take only what a Publisher with this prefix sends")
+        str, typer.Option(help="through 0MQ, take only what a Publisher with this prefix sends")
     ] = "",
     settings: SettingsFile = None,
     roi: Rois = None,
@@ -50,10 +55,9 @@ def live(
     from femto_bluesky.callbacks.result_files import ResultFiles
     from femto_bluesky.sources.documents import with_stops
     from femto_bluesky.sources.moved import moved
-    from femto_bluesky.sources.zeromq import check_address, published
 
     with told():
-        check_address(documents)
+        published = _source(documents, prefix)
         wanted = with_geometry(settings_of(settings, roi), geometry, calibrant)
         folders = mapped(path_map)
         # without --out nothing is left anywhere, no photon file beside the raw ones either
@@ -62,9 +66,25 @@ def live(
             analysis.subscribe(ResultFiles(analysis, out))
         analysis.subscribe(_tell)
     with serving(analysis, host, port), stop_asked() as asked, told():
-        coming = moved(published(documents, prefix=prefix, stop=asked), folders)
+        coming = moved(published(asked), folders)
         for name, document in with_stops(coming, ending=lambda: "the analysis was stopped"):
             analysis(name, document)
+
+
+def _source(address: str, prefix: str) -> Callable[[threading.Event], Iterator[Document]]:
+    """What gives the documents that come from an address, until the event is set.
+
+    Raises `PublishedError` and `ModuleNotFoundError` where none can come from there.
+    """
+    from femto_bluesky.sources import kafka, zeromq
+
+    if address.startswith("kafka:"):
+        if prefix:
+            raise ValueError("--prefix parts publishers of 0MQ; through Kafka, give them topics")
+        kafka.check_address(address)
+        return lambda stop: kafka.published(address, stop=stop)
+    zeromq.check_address(address)
+    return lambda stop: zeromq.published(address, prefix=prefix, stop=stop)
 
 
 def _tell(name: str, document: Mapping[str, Any]) -> None:

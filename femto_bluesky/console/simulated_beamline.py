@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import MutableMapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from ophyd import Signal
 from femto_bluesky.console.devices import Devices, Make
 from femto_bluesky.console.settings import BeamlineSettings, SettingsFileError, Twin
 from femto_bluesky.devices.beam import SimulatedBeam
-from femto_bluesky.devices.simulated import FrameSource, SimulatedMotor
+from femto_bluesky.devices.simulated import FrameSource, MotorWithUnits, SimulatedMotor
 from femto_bluesky.devices.twins import simulated_balor, simulated_pilatus, simulated_zyla
 from femto_bluesky.simulation.photons import BalorFrames, BalorSettings
 from femto_bluesky.simulation.rings import RingFrames, RingSettings
@@ -56,17 +55,6 @@ def simulated_devices(settings: BeamlineSettings, namespace: MutableMapping[str,
     }
     moving: dict[str, Make] = {name: partial(_same, motor) for name, motor in motors.items()}
     return Devices(cameras, moving, others, namespace)
-
-
-class MotorWithUnits(SimulatedMotor):
-    """A motor whose documents say what it is in, as those of an EPICS motor do."""
-
-    def describe(self) -> OrderedDict[str, Any]:
-        """The data keys, with units."""
-        found: OrderedDict[str, Any] = super().describe()
-        for key in found.values():
-            key["units"] = self.egu
-        return found
 
 
 class BehindAShutter:

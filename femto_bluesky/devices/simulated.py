@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,17 @@ class HasPosition(Protocol):
 
 class SimulatedMotor(SynAxis):
     """A motor that is where it was sent, at once. Its readback has the motor's name."""
+
+
+class MotorWithUnits(SimulatedMotor):
+    """A motor whose documents say what it is in, as those of an EPICS motor do."""
+
+    def describe(self) -> OrderedDict[str, Any]:
+        """The data keys, with units."""
+        found: OrderedDict[str, Any] = super().describe()
+        for key in found.values():
+            key["units"] = self.egu
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,7 +216,8 @@ def pool_mean(
     out = np.empty((-(-(y1 - y0) // factor), -(-(x1 - x0) // factor)), np.float64)
     empty = np.zeros(out.shape, np.bool_)
     n_empty = _mean(image, mask, y0, y1, x0, x1, factor, out, empty)
-    total = image[y0:y1, x0:x1].sum(dtype=_zero(image.dtype).dtype)
+    with np.errstate(invalid="ignore"):  # of infinite pixels
+        total = image[y0:y1, x0:x1].sum(dtype=_zero(image.dtype).dtype)
     return Pooled(out, empty if n_empty else None, float(total))
 
 

@@ -9,36 +9,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from femto_bluesky.sources.documents import Document
 from femto_bluesky.sources.predecessor import unpickle
-
-log = logging.getLogger(__name__)
+from femto_bluesky.sources.published import NEEDED, PublishedError, Refusals, checked
 
 POLL_MS: Final = 200
-
-NEEDED: Final[Mapping[str, Mapping[str, type | tuple[type, ...]]]] = {
-    "start": {"uid": str, "time": (int, float)},
-    "descriptor": {"uid": str, "run_start": str, "data_keys": dict},
-    "event": {"uid": str, "descriptor": str, "seq_num": int, "data": dict, "time": (int, float)},
-    "event_page": {"uid": list, "descriptor": str, "seq_num": list, "data": dict, "time": list},
-    "resource": {"uid": str, "resource_path": str},
-    "datum": {"datum_id": str, "resource": str},
-    "datum_page": {"datum_id": list, "resource": str},
-    "stream_resource": {"uid": str, "data_key": str},
-    "stream_datum": {"stream_resource": str, "indices": dict},
-    "stop": {"uid": str, "run_start": str},
-}
-"""What a document must hold, or nothing can be made of it."""
-
-
-class PublishedError(ValueError):
-    """An address where no documents come from, or a message that is no document."""
 
 
 def published(
@@ -58,7 +38,7 @@ def published(
     import zmq
 
     topic = f"{prefix} ".encode() if prefix else b""
-    refused: set[str] = set()
+    refusals = Refusals(address)
     with zmq.Context() as context, context.socket(zmq.SUB) as receiver:
         # as many as there are: one document that is missing spoils its run
         receiver.set_hwm(0)
@@ -71,9 +51,7 @@ def published(
             try:
                 yield document_of(receiver.recv())
             except PublishedError as error:
-                if str(error) not in refused and len(refused) < 100:
-                    refused.add(str(error))
-                    log.warning("a message from %s is left out: %s", address, error)
+                refusals.tell(error)
 
 
 def check_address(address: str) -> None:
@@ -102,10 +80,4 @@ def document_of(message: bytes) -> Document:
         found = json.loads(data) if data[:1] == b"{" else unpickle.loads(data, where="a message")
     except (ValueError, RecursionError) as error:
         raise PublishedError(f"its {name} is neither JSON nor plain data: {error}") from error
-    wrong = [
-        key for key, kind in NEEDED[name].items()
-        if not isinstance(found, dict) or not isinstance(found.get(key), kind)
-    ]  # fmt: skip
-    if wrong:
-        raise PublishedError(f"its {name} has no {', '.join(wrong)} such as it should have")
-    return name, found
+    return checked(name, found)

@@ -14,7 +14,6 @@ Kind = Literal["log", "sqrt", "linear"]
 Autoscale = Literal["min-max", "percentile", "visible", "fixed"]
 
 KINDS: Final[tuple[Kind, ...]] = ("log", "sqrt", "linear")
-AUTOSCALES: Final[tuple[Autoscale, ...]] = ("min-max", "percentile", "visible", "fixed")
 MAX_FILTERS: Final = (0, 3, 5, 7)
 
 N_COLOURS: Final = 255
@@ -98,9 +97,10 @@ class Limits:
     def positions(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Where values stand between the limits, 0 to 1; NaN stays NaN."""
         # subtracted before the type is made smaller: limits may be close to each other, and large
-        d: NDArray[np.float32] = np.subtract(values, self.low, dtype=np.float64).astype(np.float32)
-        d *= np.float32(1 / (self.high - self.low))
-        np.clip(d, 0, 1, out=d)
+        away = np.subtract(values, self.low, dtype=np.float64)
+        np.clip(away, 0, self.high - self.low, out=away)
+        d: NDArray[np.float32] = np.empty(away.shape, np.float32)
+        np.multiply(away, 1 / (self.high - self.low), out=d, casting="same_kind")
         if self.kind == "sqrt":
             np.sqrt(d, out=d)
         elif self.kind == "log":

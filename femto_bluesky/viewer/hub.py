@@ -45,7 +45,9 @@ class Hub:
     """Looks at an analysis for all browsers, and changes it for those that may.
 
     `groups` are the curves of the newest run, `settings` the settings as they are now, `runs` what
-    the runs were called, `pictures` those of the sums.
+    the runs were called, `pictures` those of the sums. Threads look in `pool`; what changes
+    something waits in `changing` (for the end of a shot, and for others), and the image, which is
+    made in `drawing`, waits for neither.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class Hub:
         self.pictures = Pictures(live)
         self.settings = live.settings_record()
         self.pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="page")
+        self.drawing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="page draws")
+        self.changing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="page changes")
         self._clock = clock
         self._watchers: list[Watcher] = []
         self._images: dict[str, Any] = {}
@@ -87,7 +91,7 @@ class Hub:
 
     async def run(self) -> None:
         """Look for what is new, for ever; to be run in the loop of the server."""
-        asyncio.get_running_loop().run_in_executor(self.pool, warm)
+        asyncio.get_running_loop().run_in_executor(self.drawing, warm)
         try:
             await self._look_for_ever()
         finally:
@@ -196,4 +200,5 @@ class Hub:
     def close(self) -> None:
         """End the threads."""
         self.runs.close()
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self.pool, self.drawing, self.changing):
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -17,11 +17,22 @@ class Once:
     def __init__(self, n_kept: int) -> None:
         self._n_kept = n_kept
         self._kept: OrderedDict[Hashable, Future[Any]] = OrderedDict()
+        self._newest: OrderedDict[Hashable, Hashable] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What was made for a key, or what `make` gives; what it raises is raised, and not kept."""
+    def get(self, key: Hashable, make: Callable[[], T], of: Hashable = None) -> T:
+        """What was made for a key, or what `make` gives; what it raises is raised, and not kept.
+
+        Where it says what it is `of`, one that was made of the same before is kept no more.
+        """
         with self._lock:
+            if of is not None:
+                before = self._newest.pop(of, key)
+                self._newest[of] = key
+                if before != key:
+                    self._kept.pop(before, None)
+                while len(self._newest) > self._n_kept:
+                    self._newest.popitem(last=False)
             future: Future[T] | None = self._kept.get(key)
             if is_mine := future is None:
                 future = self._kept[key] = Future()

@@ -146,7 +146,9 @@ class Pictures:
         versions = tuple(made.version for made in (overview, ends) if made is not None)
         key = (sums, seen.version, view, scale, versions)
         return self._pictures.get(
-            key, lambda: self._picture(sums, seen, view, scale, overview, ends)
+            key,
+            lambda: self._picture(sums, seen, view, scale, overview, ends),
+            of=(sums, view, scale),
         )
 
     def encoded(self, picture: Picture, base: Picture | None = None) -> bytes:
@@ -191,17 +193,19 @@ class Pictures:
         if sums is None:
             return None
         # of the newest frame alone an image is made: once for all
-        seen = self._glimpses.get((sums, sums.version), sums.look)
+        seen = self._glimpses.get((sums, sums.version), sums.look, of=sums)
         return None if seen is None else (sums, seen)
 
     def _mask(self, sums: Accumulation, seen: Glimpse) -> Mask | None:
-        return self._glimpses.get((sums, seen.version, "mask"), seen.mask)
+        return self._glimpses.get((sums, seen.version, "mask"), seen.mask, of=(sums, "mask"))
 
     def _pool(self, sums: Accumulation, seen: Glimpse, view: View, *, mean: bool) -> Pooled:
         pool = pool_mean if mean else pool_max
         key = (sums, seen.version, view.box, view.factor, mean)
         return self._pooled.get(
-            key, lambda: pool(seen.image, self._mask(sums, seen), view.box, view.factor)
+            key,
+            lambda: pool(seen.image, self._mask(sums, seen), view.box, view.factor),
+            of=(sums, view.box, view.factor, mean),
         )
 
     def _overview(
@@ -245,7 +249,7 @@ class Pictures:
             low, high = np.percentile(
                 _ranked(whole), [100 - scale.percentile, scale.percentile]
             ).tolist()
-        elif ends is not None and not scale.mean:
+        elif ends is not None and not scale.mean and np.isfinite(ends.value.lowest):
             # what is drawn of a block is its largest pixel: the smallest ones are darker still
             low = min(low, ends.value.lowest)
         step = _step(whole, low) if scale.kind == "log" else None
@@ -271,7 +275,12 @@ def _valid(pooled: Pooled) -> NDArray[Any]:
 def _ranked(pooled: Pooled) -> NDArray[Any]:
     """Values to take percentiles of: not more than are needed, for to rank them takes time."""
     valid = _valid(pooled).ravel()
-    return valid[:: max(1, len(valid) // _MOST_RANKED)] if valid.size else np.zeros(1)
+    ranked = _finite(valid[:: max(1, len(valid) // _MOST_RANKED)])
+    return ranked if ranked.size else np.zeros(1)
+
+
+def _finite(values: NDArray[Any]) -> NDArray[Any]:
+    return values[np.isfinite(values)] if values.dtype.kind == "f" else values
 
 
 def _step(pooled: Pooled, low: float) -> float | None:
@@ -285,7 +294,10 @@ def _step(pooled: Pooled, low: float) -> float | None:
 
 
 def _range_of(pooled: Pooled) -> tuple[float, float]:
+    """The smallest and the largest value that is finite."""
     valid = _valid(pooled)
+    if valid.size and not (np.isfinite(valid.min()) and np.isfinite(valid.max())):
+        valid = _finite(valid)
     return (float(valid.min()), float(valid.max())) if valid.size else (0.0, 0.0)
 
 

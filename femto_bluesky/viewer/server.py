@@ -25,6 +25,7 @@ from femto_bluesky.viewer.door import Door
 from femto_bluesky.viewer.hub import Hub
 from femto_bluesky.viewer.login import described
 from femto_bluesky.viewer.page.application import application as page_of
+from femto_bluesky.viewer.page.websockets import MOST_B
 from femto_bluesky.viewer.selections import SelectionError
 from femto_bluesky.viewer.snapshots import Snapshots
 from femto_bluesky.viewer.tree import NotInTreeError
@@ -94,6 +95,7 @@ class ResultsServer:
             # query strings may hold keys of clients: nothing is logged of a request
             access_log=False, log_config=None, log_level="warning", server_header=False,
             proxy_headers=False, lifespan="on", ws="websockets-sansio",
+            ws_max_size=MOST_B,
             ws_per_message_deflate=False,  # pictures are deflated already, once for all browsers
             timeout_graceful_shutdown=2,
         )  # fmt: skip

@@ -102,7 +102,8 @@ class Snapshots:
         none: list[DataGroup] = []
         self._curves = _Kept(none, self._take_curves, 0.4 * share, max_age_s, clock)
         self._changing = threading.Lock()
-        self._open_runs: set[str] = set()
+        self._open_runs: dict[str, str] = {}  # raw runs by their derived ones
+        self._newest: str | None = None
         self._token = live.subscribe(self._note)
 
     @property
@@ -193,10 +194,19 @@ class Snapshots:
         return curves, cost[0]
 
     def _curve_groups(self, run: str | None = None) -> list[DataGroup]:
-        first = (self.live.rois, self.live.photons, self.live.diffraction)
-        parts = dict.fromkeys((*first, *self.live.parts))
-        parts.pop(self.live.accumulations, None)
-        return [group for part in parts for group in part.groups(run)]
+        live, newest = self.live, run or self._newest
+        parts = dict.fromkeys((live.rois, live.photons, live.diffraction, *live.parts))
+        parts.pop(live.accumulations, None)
+        # for themselves parts take the run whose shots are the youngest, and of those that they
+        # have seen: not a recording that is replayed later, nor a run without their detector
+        is_youngest = next(reversed(live.rois.table.runs), newest) == newest
+        # I(q) of the sum is there whether or not the newest run is in it
+        of_sum = run if is_youngest else newest
+        return [
+            group
+            for part in parts
+            for group in part.groups(of_sum if part is live.diffraction else newest)
+        ]
 
     @contextmanager
     def _held(self) -> Iterator[list[float]]:
@@ -217,9 +227,11 @@ class Snapshots:
 
     def _note(self, name: str, doc: Mapping[str, Any]) -> None:
         if name == "start":
-            self._open_runs.add(doc["uid"])
+            self._open_runs[doc["uid"]] = doc.get("original_run_uid", "")
+        elif name == "descriptor":
+            self._newest = self._open_runs.get(doc["run_start"]) or self._newest
         elif name == "stop":
-            self._open_runs.discard(doc["run_start"])
+            self._open_runs.pop(doc["run_start"], None)
             self.forget()
 
 

@@ -97,12 +97,8 @@ def test_nothing_seen():
     assert accumulation.result() is None
     assert (accumulation.run_rows("r"), accumulation.groups()) == ({}, [])
     assert accumulation.outputs([]) == []
-    assert [output.name for output in accumulation.outputs(["cam", "b"])] == [
-        "cam_n_accumulated",
-        "cam_total",
-        "cam_hottest",
-        "cam_image",
-    ]
+    names = [output.name for output in accumulation.outputs(["cam", "b"])]
+    assert names == ["cam_n_accumulated", "cam_total", "cam_hottest", "cam_image"]
     assert Accumulation(detector="b").outputs(["cam"]) == []
 
 

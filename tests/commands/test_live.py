@@ -1,9 +1,11 @@
-"""Runs of a RunEngine in another process, through bluesky's proxy: analysed and shown here."""
+"""Runs of a RunEngine in another process, through 0MQ or Kafka: analysed and shown here."""
 
 from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -11,6 +13,7 @@ import h5py
 import hdf5plugin  # noqa: F401  (the compression of the frames)
 import numpy as np
 import pytest
+from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from femto_bluesky.cli import app
@@ -25,18 +28,23 @@ proxy.start()
 
 ENGINE = """
 import sys
-from bluesky.callbacks.zmq import Publisher
 from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
 from femto_bluesky.simulation.rings import RingFrames, RingSettings
 from femto_bluesky.testing.runs import burst_scan, run_engine
 
 entrance, folder = sys.argv[1:]
+if entrance.startswith("kafka://"):
+    from bluesky_kafka import Publisher
+    broker, topic = entrance.removeprefix("kafka://").split("/")
+    publisher = Publisher(topic, broker, "key", flush_on_stop_doc=True)
+else:
+    from bluesky.callbacks.zmq import Publisher
+    publisher = Publisher(entrance)
 delay = SimulatedMotor(name="delay", labels={"motors"})
 frames = RingFrames(RingSettings(shape=(40, 60), x0=10.0, y0=20.0))
 pilatus = SimulatedDetector(
     name="pilatus", source=frames, directory=folder, num_images=4, motor=delay
 )
-publisher = Publisher(entrance)
 with run_engine() as RE:
     RE.subscribe(publisher)
     while True:  # who listens finds the middle of a scan first
@@ -44,10 +52,32 @@ with run_engine() as RE:
 """
 
 
-def test_runs_of_another_process_are_analysed_and_shown(tmp_path: Path) -> None:
-    raw, out = tmp_path / "raw", tmp_path / "out"
+@contextmanager
+def proxy_0mq() -> Iterator[tuple[str, str]]:
+    """Where documents come in, and where they go out: bluesky's proxy."""
     with started("-c", PROXY) as proxy:
         entrance, leaving = line(proxy, "tcp://").split()
+        yield entrance, leaving
+
+
+@contextmanager
+def broker_of_kafka() -> Iterator[tuple[str, str]]:
+    """The same of librdkafka's imitation of a broker, with a topic in it."""
+    broker = Producer({"test.mock.num.brokers": 1, "log_level": 0})
+    (found,) = broker.list_topics("documents", timeout=10).brokers.values()
+    address = f"kafka://{found.host}:{found.port}/documents"
+    yield address, address
+    broker.flush()
+
+
+@pytest.mark.parametrize(
+    "between", [proxy_0mq, pytest.param(broker_of_kafka, marks=pytest.mark.long)]
+)
+def test_runs_of_another_process_are_analysed_and_shown(
+    tmp_path: Path, between: Callable[[], AbstractContextManager[tuple[str, str]]]
+) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    with between() as (entrance, leaving):
         command = [
             "live", "--documents", leaving, "--roi", "ring=0,10,30,30", "--out", out, "--port", "0",
         ]  # fmt: skip
@@ -84,7 +114,9 @@ def test_runs_of_another_process_are_analysed_and_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (["--documents", "kafka://host:9092"], "expected where a 0MQ proxy sends to, such as tcp"),
+        (["--documents", "localhost:9092"], "expected where a 0MQ proxy sends to, such as tcp"),
+        (["--documents", "kafka://host:9092"], "such as kafka://localhost:9092/documents"),
+        (["--documents", "kafka://a:1/b", "--prefix", "c"], "through Kafka, give them topics"),
         (["--documents", "tcp://localhost:1", "--roi", "x"], "expected NAME=x0,y0,x1,y1"),
         (["--documents", "tcp://localhost:1", "--host", "203.0.113.9"], "cannot be served at 203."),
     ],

@@ -20,7 +20,8 @@ from event_model import NumpyEncoder
 
 from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
 from femto_bluesky.simulation.rings import RingFrames, RingSettings
-from femto_bluesky.sources.zeromq import PublishedError, document_of, published
+from femto_bluesky.sources.published import PublishedError
+from femto_bluesky.sources.zeromq import document_of, published
 from femto_bluesky.testing.documents import difference
 from femto_bluesky.testing.runs import burst_scan, run_plan
 

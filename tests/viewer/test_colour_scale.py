@@ -31,6 +31,15 @@ def test_linear_and_square_root():
     assert Limits.of("sqrt", 0, 100).positions(values).tolist() == [0, 0.5, 1]
 
 
+@pytest.mark.parametrize("unit", [1e-41, 1e-30, 1e30, 1e39, 1e300])
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_that_are_no_float32(kind, unit):
+    limits = Limits(kind, 0.0, 100 * unit, 1000.0)
+    values = np.array([0, 25, 100, 200, -1, np.inf, -np.inf]) * unit
+    expected = Limits(kind, 0.0, 100.0, 1000.0).codes(values / unit, None)
+    assert limits.codes(values, None).tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize("hottest", [1, 5, 100, 10**6, 10**9])
 def test_one_count_is_told_from_none_on_a_logarithmic_scale(hottest):
     none, one = Limits.of("log", 0, hottest).codes(np.array([0, 1]), None)

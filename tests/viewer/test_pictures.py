@@ -147,6 +147,18 @@ def test_limits(live, pictures):
     assert (means.total, means.hottest) == (pixels.sum(), 4799)
 
 
+@pytest.mark.parametrize("autoscale", ["min-max", "percentile", "visible"])
+@pytest.mark.parametrize("mean", [False, True])
+def test_infinite_pixels_do_not_set_the_limits(live, pictures, autoscale, mean):
+    pixels = frame(2, p3_4=50)
+    pixels[0, :2] = np.inf, -np.inf
+    show(live, pixels)
+    scale = ColourScale("log", autoscale, percentile=100.0, mean=mean)
+    picture = pictures.picture("det", ALL, scale)
+    assert (picture.limits.low, picture.limits.high) == (2, 50)
+    assert picture.codes[0, :3].tolist() == [255, 1, 1]
+
+
 def test_a_photon_is_seen_from_afar(live, pictures):
     show(live, frame(shape=(600, 800), p311_402=1))
     small = Window(60, 80)
@@ -344,3 +356,14 @@ def test_what_could_not_be_made_is_tried_again_and_the_oldest_is_forgotten():
     assert [once.get(key, lambda key=key: key) for key in "abc"] == ["a", "b", "c"]
     assert once.get("c", lambda: "new") == "c"
     assert once.get("a", lambda: "new") == "new"
+
+
+def test_pictures_of_before_are_not_kept(live, pictures):
+    for n in range(20):
+        seen(live, runs=(f"run {n}",))
+        live.accumulation().configure({"accumulating": n % 2 == 0})
+        for window in (ALL, Window(30, 40)):
+            pictures.picture("pilatus", window, LINEAR)
+    kept = (pictures._glimpses, pictures._pooled, pictures._pictures)
+    # of the newest version: the look, its mask, its pixels, and what two browsers show
+    assert [len(once._kept) for once in kept] == [2, 1, 2]

@@ -130,7 +130,7 @@ def in_words(found: Accumulation | None, now: float) -> list[str]:
         lines.append(said("no frames in the sum"))
     else:
         kept = "" if found.settings.accumulating else " kept"
-        lines.append(f"<b>{frames}</b>{kept}, {runs}")
+        lines.append(f"sum of <b>{frames}</b>{kept}, {runs}")
         lines.append(said(f"since {_clock(extent.since, now)}", "faint"))
     if found.why_reset:
         lines.append(said(found.why_reset, "faint"))

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from femto_bluesky.viewer.hub import Hub
 from femto_bluesky.viewer.page.export_files import ExportFiles
@@ -30,6 +30,7 @@ def application(hub: Hub) -> ASGIApp:
     """The page of a hub. It looks at the analysis while the application's lifespan lasts."""
     from fastapi import FastAPI
     from panel.io.fastapi import add_applications
+    from panel.io.resources import COMPONENT_PATH
 
     mend()
 
@@ -56,7 +57,26 @@ def application(hub: Hub) -> ASGIApp:
         unused_session_lifetime_milliseconds=KEEP_SESSION_MS,
         check_unused_sessions_milliseconds=CHECK_SESSIONS_MS,
     )
-    return app
+    # it imports whatever module an address names, and nothing of ours is loaded from there
+    app.router.routes[:] = [
+        route for route in app.router.routes if not _path(route).startswith(f"/{COMPONENT_PATH}")
+    ]
+    return _in_sessions_of_their_own(app)
+
+
+def _in_sessions_of_their_own(app: ASGIApp) -> ASGIApp:
+    """Nobody gets the session of another browser, and its rights, by naming it in the address."""
+
+    async def shown(scope: Scope, receive: Receive, send: Send) -> None:
+        if not scope.get("path", "").startswith("/export/"):
+            scope = {**scope, "query_string": b""}
+        await app(scope, receive, send)
+
+    return shown
+
+
+def _path(route: Any) -> str:
+    return str(getattr(route, "path", ""))
 
 
 def opened(hub: Hub) -> Any:

@@ -97,7 +97,7 @@ class ColourControls:
             return
         if name == "limits" and self._limits.value == "fixed" and self._image.picture is not None:
             limits = self._image.picture.limits
-            self._fill(float(f"{limits.low:.3g}"), float(f"{limits.high:.3g}"))
+            self._fill(*rounded(limits.low, limits.high))
         self._show_fields()
         try:
             scale = ColourScale(
@@ -126,3 +126,16 @@ class ColourControls:
     def _show_fields(self) -> None:
         self._percentile.visible = self._limits.value == "percentile"
         self._low.visible = self._high.visible = self._limits.value == "fixed"
+
+
+def rounded(low: float, high: float) -> tuple[float, float]:
+    """Two limits in as few digits as keep them apart as they are, to a tenth of their distance.
+
+    >>> rounded(0.1234, 98765.0), rounded(1234.5, 1236.75)
+    ((0.123, 98800.0), (1234.5, 1236.8))
+    """
+    for digits in range(3, 17):
+        found = float(f"{low:.{digits}g}"), float(f"{high:.{digits}g}")
+        if abs((found[1] - found[0]) / (high - low) - 1) < 0.1:
+            return found
+    return low, high

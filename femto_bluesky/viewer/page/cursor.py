@@ -16,6 +16,7 @@ from typing import Any, Final
 from femto_bluesky.model.geometry import Geometry
 from femto_bluesky.viewer.hub import News
 from femto_bluesky.viewer.page.image import ImageFigure
+from femto_bluesky.viewer.page.newest import Newest
 from femto_bluesky.viewer.page.session import Session
 from femto_bluesky.viewer.pictures import Pictures
 
@@ -60,7 +61,7 @@ class CursorLine:
         from bokeh.models import ColumnDataSource, CustomJS
 
         self._session, self._image = session, image
-        self._is_asking = self._is_asked_again = False
+        self._asking = Newest[Spot | None](session, self._tell)
         self.view: Any = pn.pane.HTML(
             "", css_classes=["fb-cursor"], margin=(2, 0, 0, 0), height=20,
             sizing_mode="stretch_width", stylesheets=[_STYLE],
@@ -78,33 +79,31 @@ class CursorLine:
             self._ask()
 
     def _ask(self) -> None:
-        x, y = self.mouse.data["x"][0], self.mouse.data["y"][0]
+        place = self._place
         picture, detector = self._image.picture, self._session.detector
-        if x is None or y is None or not (math.isfinite(x) and math.isfinite(y)):
+        if place is None or picture is None or detector is None:
             self.view.object = ""
             return
-        if picture is None or detector is None:
-            return
-        if self._is_asking:
-            self._is_asked_again = True
-            return
-        self._is_asking = True
         geometry = self._session.live.diffraction.geometry(detector)
         if geometry is not None:
             geometry = geometry.for_region(picture.kind[2])
         pictures = self._session.hub.pictures
         ask = partial(
-            spot_at, pictures, detector, math.floor(y), math.floor(x), picture.shape,
-            picture.units, geometry,
+            spot_at, pictures, detector, *place, picture.shape, picture.units, geometry
         )  # fmt: skip
-        self._session.in_thread(ask, self._tell)
+        self._asking.ask(ask)
+
+    @property
+    def _place(self) -> tuple[int, int] | None:
+        """The row and column under the mouse; None where it has left the image."""
+        x, y = self.mouse.data["x"][0], self.mouse.data["y"][0]
+        if x is None or y is None or not (math.isfinite(x) and math.isfinite(y)):
+            return None
+        return math.floor(y), math.floor(x)
 
     def _tell(self, found: Spot | None) -> None:
-        self._is_asking = False
-        self.view.object = "" if found is None else _html(found)
-        if self._is_asked_again:
-            self._is_asked_again = False
-            self._ask()
+        # the mouse may have left meanwhile
+        self.view.object = "" if found is None or self._place is None else _html(found)
 
 
 def spot_at(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping
+from importlib.resources import files
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,9 @@ HEIGHT_PX: Final = 250
 LETTERS: Final = 52
 """So many go beside each other in the width that a figure has on most screens."""
 
+TITLE_LETTERS: Final = 42
+"""A title is bold and begins at the axis: so many on a screen of 1280 pixels."""
+
 MOST_MARKERS: Final = 150
 """More points than this are drawn as a line: markers would cover each other."""
 
@@ -24,6 +28,9 @@ LINE_COLOUR: Final = "#c2571a"
 
 N_NAMES: Final = 24
 """So many marked places have their names written beside them."""
+
+NAME_SHARE: Final = 0.045
+"""What a name takes of the width of a figure: one line of small letters."""
 
 
 class CurveFigure:
@@ -90,14 +97,18 @@ class CurveFigure:
             for key in self._keys:
                 _set(key.dots, visible=True)
                 _set(key.line, visible=True)
-        if before is None or before.is_log != plan.is_log:
+        is_scaled = before is None or before.is_log != plan.is_log
+        is_anew = before is None or before.key != plan.key or is_scaled
+        if is_scaled:
             self._scale(is_log=plan.is_log)
         _set(self.figure, name=plan.name, visible=True)
-        _set(self.figure.title, text="\n".join(textwrap.wrap(plan.title, LETTERS)))
+        _set(self.figure.title, text="\n".join(textwrap.wrap(plan.title, TITLE_LETTERS)))
         _set(self.figure.xaxis[0], axis_label=plan.x_label)
         bars = f"\n(bars: {plan.errors_name})" if plan.errors_name else ""
         _set(self.figure.yaxis[0], axis_label="\n".join(textwrap.wrap(plan.y_label, 34)) + bars)
         _set(self.figure.xaxis[0], major_label_overrides=dict(plan.x_texts))
+        # between two texts there is nothing to be named
+        _set(self.figure.xaxis[0].ticker, min_interval=1 if plan.x_texts else 0)
         for tool in self.figure.toolbar.tools:
             if type(tool).__name__ == "SaveTool":
                 _set(tool, filename=f"{stem}_{slug(plan.name)}")
@@ -106,7 +117,7 @@ class CurveFigure:
         new = [_Slot() for _ in plan.series[len(self._slots) :]]
         self._slots += new
         for slot, series in zip(self._slots, plan.series, strict=False):
-            slot.show(series)
+            slot.show(series, is_sent=is_anew)
         if new:
             self.figure.renderers.extend([model for slot in new for model in slot.renderers])
         for slot in self._slots[len(plan.series) :]:
@@ -145,18 +156,21 @@ class CurveFigure:
         from bokeh.models import (
             BasicTicker,
             BasicTickFormatter,
+            CustomJSTicker,
+            CustomJSTickFormatter,
             DataRange1d,
             LinearScale,
             LogScale,
-            LogTicker,
-            LogTickFormatter,
         )
 
         self.figure.y_range = DataRange1d(only_visible=True, range_padding=0.06)
         self.figure.y_scale = LogScale() if is_log else LinearScale()
-        ticker: Any = LogTicker() if is_log else BasicTicker()
+        here = files("femto_bluesky.viewer.page")
+        ticks, words = ((here / f"log_tick{end}.js").read_text() for end in ("s", "_words"))
+        ticker: Any = CustomJSTicker(major_code=ticks) if is_log else BasicTicker()
+        formatter: Any = CustomJSTickFormatter(code=words) if is_log else BasicTickFormatter()
         self.figure.yaxis[0].ticker = ticker
-        self.figure.yaxis[0].formatter = LogTickFormatter() if is_log else BasicTickFormatter()
+        self.figure.yaxis[0].formatter = formatter
         self.figure.ygrid[0].ticker = ticker
 
     def _show_legend(self, plan: CurvePlan) -> None:
@@ -213,7 +227,10 @@ class CurveFigure:
         if found == self._lines.data:
             return
         self._lines.data = found
-        named = _with_room(places)[:N_NAMES]
+        seen = [series.points.x for series in plan.series]
+        span = np.concatenate([found["x"], *(x[np.isfinite(x)] for x in seen)])
+        named = _with_room(places, NAME_SHARE * float(np.ptp(span)) if len(span) else 0.0)
+        named = named[:N_NAMES]
         # as many as are needed: each costs the browser time whenever the figure is drawn
         new = [_new_name() for _ in named[len(self._names) :]]
         self._names += new
@@ -242,8 +259,12 @@ class _Slot:
         )
         self.bars, self.line, self.dots = self.renderers = _drawn(self.source, *glyphs)
 
-    def show(self, series: Series) -> None:
-        if not _same(self.source.data, columns := series.points.columns):
+    def show(self, series: Series, *, is_sent: bool) -> None:
+        """Show a curve; its points are sent (`is_sent`) even where the browser has them already.
+
+        A range takes its ends from points that come, and a new one has none before.
+        """
+        if not _same(self.source.data, columns := series.points.columns) or is_sent:
             self.source.data = columns
         is_dense = len(series.points.x) > MOST_MARKERS
         strength = 1.0 if series.age == 0 else 0.45
@@ -337,9 +358,8 @@ def _new_name() -> Any:
     )  # fmt: skip
 
 
-def _with_room(places: list[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Those whose names do not cover each other."""
-    room = 0.03 * (places[-1][0] - places[0][0]) if places else 0.0
+def _with_room(places: list[tuple[float, str]], room: float) -> list[tuple[float, str]]:
+    """Those whose names do not cover each other, where each needs this much of the axis."""
     found: list[tuple[float, str]] = []
     for x, name in places:
         if not found or x - found[-1][0] > room:

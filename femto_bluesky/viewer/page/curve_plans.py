@@ -51,6 +51,10 @@ SUMS: Final = "accumulated"
 Q_AXES: Final = {"q": "q [1/Å]", "2theta": "2θ [°]", "d": "d [Å]"}
 """What I(q) is drawn against."""
 
+D_ABOVE_LINES: Final = 1.5
+D_REACH: Final = 10.0
+"""d is drawn up to so many times that of the first line, or where there is none the smallest."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -257,13 +261,16 @@ def _curves(
             n_all, n_drawn = max(n_all, points.n_all), max(n_drawn, len(points.x))
             of = label_of[group.path]
             label = f"{of}, {names[age]}".removeprefix(", ") if age else of
-            has_order = bool((np.diff(x) > 0).all() or (np.diff(x) < 0).all())
+            steps = np.diff(x[np.isfinite(x)])
+            has_order = bool((steps > 0).all() or (steps < 0).all())
             series.append(Series(label, looks[group.path], points, age, has_order, of))
             if not age:
                 lines.update(group.lines)
                 lines.update(around.marks(group))
     group = shown[0]
     remark = f"; {n_all} points, lowest and highest of each column drawn" * (n_drawn < n_all)
+    if shown[0].axes[0].name == "d" and np.isfinite(all_d := numbers(shown[0].axes[0])).any():
+        remark += f"; d up to {np.nanmax(all_d):.3g} Å"
     signals = dict.fromkeys(group.signal.label for group in shown)
     units = f" [{group.signal.units}]" if group.signal.units else ""
     errors_name = next(filter(None, (errors_of(g, choices.errors)[1] for g in shown)), "")
@@ -272,7 +279,7 @@ def _curves(
         key=key,
         name=kind,
         title=(title or kind.replace("_", " ").capitalize()) + remark,
-        x_label=group.axes[0].label.replace("angstrom", "Å"),
+        x_label=group.axes[0].label.replace("angstrom", "Å").replace("[adu]", "[ADU]"),
         y_label=y_label,
         errors_name=errors_name,
         series=series,
@@ -370,6 +377,12 @@ def _in_other_unit(group: DataGroup, wanted: str, around: Surroundings) -> DataG
         return np.array([place(float(q)) for q in values], np.float64)
 
     name, units = ("d", "angstrom") if wanted == "d" else ("2theta", "deg")
-    axis = Quantity(name, places(group.axes[-1].values), units, "2θ" * (name == "2theta"))
+    values = places(group.axes[-1].values)
     lines = {line: place(q) for line, q in group.lines.items()}
+    if wanted == "d" and group.signal.values.ndim == 1:
+        # what is scattered beside the beam has d of a hundred times that of the lines
+        known = [d for d in lines.values() if np.isfinite(d)]
+        far = D_ABOVE_LINES * max(known) if known else D_REACH * np.nanmin(values, initial=np.inf)
+        values[values > far] = np.nan
+    axis = Quantity(name, values, units, "2θ" * (name == "2theta"))
     return replace(group, axes=(*group.axes[:-1], axis), lines=lines)

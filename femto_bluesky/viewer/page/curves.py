@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
+from html import escape
 from typing import Any, Final
 
 from femto_bluesky.viewer.hub import News
@@ -24,6 +25,7 @@ from femto_bluesky.viewer.page.curve_plans import (
 from femto_bluesky.viewer.page.curve_points import Window
 from femto_bluesky.viewer.page.earlier_runs import NEWEST, EarlierRuns
 from femto_bluesky.viewer.page.exports import ExportMenu
+from femto_bluesky.viewer.page.in_one_go import in_one_go
 from femto_bluesky.viewer.page.map_figure import MapFigure
 from femto_bluesky.viewer.page.photon_marks import marks
 from femto_bluesky.viewer.page.session import Session
@@ -51,6 +53,7 @@ class CurvesPanel:
 
     def __init__(self, session: Session) -> None:
         import panel as pn
+        from bokeh.models import Tooltip
 
         self._session = session
         self._runs = EarlierRuns(session.hub)
@@ -63,8 +66,11 @@ class CurvesPanel:
             options={"newest run": NEWEST}, value=NEWEST, css_classes=["fb-run-shown"], **wide,
         )  # fmt: skip
         self._earlier = pn.widgets.CheckButtonGroup(
-            options=[], css_classes=["fb-earlier-runs"], margin=(2, 4)
-        )
+            options=[], css_classes=["fb-earlier-runs"], margin=(2, 4),
+            description=Tooltip(
+                content="Draw the curves of these scans too, paler", position="left"
+            ),
+        )  # fmt: skip
         self._tabs = {name: _Tab(name, self._ask, self._look) for name in TABS}
         self._stack = pn.Tabs(
             *((name, tab.view) for name, tab in self._tabs.items()),
@@ -110,12 +116,11 @@ class CurvesPanel:
                 self._run.value = NEWEST
             self._run.options = options
         shown = self._run.value or self._runs.newest
-        others = {label.partition(",")[0]: uid for label, uid in runs.items() if uid != shown}
+        others = [uid for uid in runs.values() if uid != shown]
         # those that were chosen stay, though many have come since
-        kept = [uid for uid in self._earlier.value if uid in others.values()]
-        offered = set(list(others.values())[:MOST_EARLIER]) | set(kept)
-        options = {name.removeprefix("scan "): uid for name, uid in others.items()
-                   if uid in offered}  # fmt: skip
+        kept = [uid for uid in self._earlier.value if uid in others]
+        offered = {*others[:MOST_EARLIER], *kept}
+        options = self._runs.numbers(uid for uid in others if uid in offered)
         if self._earlier.options != options:
             self._earlier.param.update(options=options, value=kept)
         regions = list(self._session.live.rois.settings.rois)
@@ -164,7 +169,8 @@ class CurvesPanel:
         plans, motors, run = made
         self._shown_at = time.monotonic()
         stem, nothing = run.replace(" ", "_") or "run", self._why_nothing(tab)
-        self._tabs[tab].show(plans, stem, nothing)
+        with in_one_go(self._session.doc):
+            self._tabs[tab].show(plans, stem, nothing)
         if tab == "Step means":
             self._tabs[tab].offer_motors(motors)
         self._exports.refresh()
@@ -172,9 +178,9 @@ class CurvesPanel:
             self._ask()
 
     def _why_nothing(self, tab: str) -> str:
-        problems = self._session.live.diffraction.problems
+        problems = dict(self._session.live.diffraction.problems)
         if tab == "I(q)" and problems:
-            return "; ".join(f"No I(q) on {name}: {why}" for name, why in problems.items())
+            return escape("; ".join(f"No I(q) on {name}: {why}" for name, why in problems.items()))
         return NOTHING[tab]
 
     def _look(self, key: str, window: Window) -> None:
@@ -230,7 +236,7 @@ class _Tab:
         self._end = Spacer(height=0)  # a layout without anything in it is warned of
         self._figures = column(self._end, sizing_mode="stretch_width", margin=0, spacing=2)
         self.view: Any = pn.Column(
-            pn.Row(self._log, *own, sizing_mode="stretch_width", margin=0), self._nothing,
+            pn.FlexBox(self._log, *own, sizing_mode="stretch_width", margin=0), self._nothing,
             pn.pane.Bokeh(self._figures, sizing_mode="stretch_width", margin=0),
             sizing_mode="stretch_width", margin=0,
         )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from femto_bluesky.viewer.hub import Hub
 from femto_bluesky.viewer.page.curve_plans import Found
 
@@ -27,12 +29,13 @@ class EarlierRuns:
 
     def choices(self) -> dict[str, str]:
         """The runs by what they are called, the newest first."""
-        found: dict[str, str] = {}
-        for uid, known in reversed(self._hub.runs.of.items()):
-            if known.has_results:
-                label = known.label if known.label not in found else f"{known.label} ({uid[:6]})"
-                found[label] = uid
-        return found
+        runs = reversed(self._hub.runs.of.items())
+        return _named((known.label, uid) for uid, known in runs if known.has_results)
+
+    def numbers(self, uids: Iterable[str]) -> dict[str, str]:
+        """Runs by their numbers alone; of those that have gone meanwhile, none."""
+        runs = self._hub.runs.of
+        return _named((runs[uid].number, uid) for uid in uids if uid in runs)
 
     def found(self, uid: str) -> Found:
         """The results of a run; of the newest, those that the hub has looked at."""
@@ -54,3 +57,11 @@ class EarlierRuns:
             self._kept = {run: kept for run, kept in self._kept.items() if run in runs}
             self._kept[uid] = known, found
         return found
+
+
+def _named(runs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Uids by names; where a name has been given, with how the uid begins."""
+    found: dict[str, str] = {}
+    for name, uid in runs:
+        found[name if name not in found else f"{name} ({uid[:6]})"] = uid
+    return found

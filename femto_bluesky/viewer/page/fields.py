@@ -116,13 +116,13 @@ def label_of(name: str, info: FieldInfo) -> str:
     >>> label_of("pixel_threshold_adu", FieldInfo())
     'pixel threshold [ADU]'
     >>> label_of("q_range", FieldInfo(description="first and last q in 1/A; None: all"))
-    'q range [1/A]'
+    'q range [1/Å]'
     """
     words, _, end = name.rpartition("_")
     if words and end in UNITS:
         return f"{words.replace('_', ' ')} [{UNITS[end]}]"
     unit = _UNIT_IN_WORDS.search((info.description or "").partition(";")[0])
-    return name.replace("_", " ") + (f" [{unit[1]}]" if unit else "")
+    return name.replace("_", " ") + (f" [{unit[1].replace('1/A', '1/Å')}]" if unit else "")
 
 
 def tip_of(info: FieldInfo, is_optional: bool) -> str:

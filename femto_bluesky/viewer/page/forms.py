@@ -120,7 +120,11 @@ class SettingsForm:
         applied = {entry.field.place: entry.typed for entry in self.state.unsaved}
         self._is_applying = True
         self._show()
-        self._session.in_thread(partial(self._written, changes), partial(self._done, applied))
+        self._session.in_thread(
+            partial(self._written, changes),
+            partial(self._done, applied),
+            self._session.hub.changing,
+        )
 
     def _written(self, changes: Mapping[str, Any]) -> Exception | None:
         """Write in a thread; what went wrong."""

@@ -12,10 +12,10 @@ from typing import Any
 from femto_bluesky.callbacks.azimuthal_settings import of_detector
 from femto_bluesky.files.geometries import GeometryFileError, poni_text, read_geometry
 from femto_bluesky.model.calibrants import calibrant_names
-from femto_bluesky.model.detectors import settings_of
 from femto_bluesky.model.geometry import Geometry
 from femto_bluesky.model.sums import Kind
 from femto_bluesky.viewer.hub import News
+from femto_bluesky.viewer.known_detectors import known_detector
 from femto_bluesky.viewer.page.geometry_form import (
     CALIBRANT,
     NO_CALIBRANT,
@@ -145,9 +145,10 @@ class GeometryPanel:
         detector = self._session.detector or next(iter(used.geometries), "")
         held = live.accumulations.of.get(detector)
         size = None if held is None else held.pixel_size_m
+        size = size or known_detector(live, detector).pixel_size_m
         return Known(
             detector, of_detector(used.geometries, detector), used.calibrant, used.q_lines,
-            None if held is None else held.kind, size or settings_of(detector).pixel_size_m,
+            None if held is None else held.kind, size,
         )  # fmt: skip
 
     # what is typed

@@ -113,7 +113,7 @@ class ImageFigure:
             if self._flow.has_lost:
                 self._on_screen = None
             make = partial(self._make, session.detector, window, self.scale, self._on_screen)
-            session.in_thread(make, self._send)
+            session.in_thread(make, self._send, session.hub.drawing)
 
     def _make(
         self, detector: str, window: Window, scale: ColourScale, base: Picture | None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from femto_bluesky.model.results import DataGroup, Quantity
 from femto_bluesky.model.rois import slug
-from femto_bluesky.viewer.page.curve_figure import LETTERS
+from femto_bluesky.viewer.page.curve_figure import TITLE_LETTERS
 from femto_bluesky.viewer.page.curve_plans import MapPlan
 
 HEIGHT_PX: Final = 280
@@ -87,12 +87,13 @@ class MapFigure:
             self._extent, self._key = (x0, y0, dw, dh), plan.key
         y_axis, x_axis = group.axes
         self.figure.update(name=plan.name, visible=True)
-        self.figure.title.text = "\n".join(textwrap.wrap(group.title, LETTERS))
+        self.figure.title.text = "\n".join(textwrap.wrap(group.title, TITLE_LETTERS))
         for axis, of, names in (
             (self.figure.xaxis[0], x_axis, x_names), (self.figure.yaxis[0], y_axis, y_names)
         ):  # fmt: skip
             label = of.label.replace("angstrom", "Å")
             axis.update(axis_label=label, major_label_overrides=names)
+            axis.ticker.min_interval = 1 if names else 0
         unit = group.signal.label
         self._bar.title = f"log10 {unit}" if plan.is_log else unit
         self._hover.tooltips = [
@@ -131,7 +132,7 @@ def extent(axis: Quantity, n: int) -> tuple[float, float, dict[int, str]]:
     An axis that is not even, or text, is drawn by the index, with its values for names.
     """
     values = np.asarray(axis.values)
-    if values.dtype.kind in "biuf" and np.isfinite(values).all():
+    if values.dtype.kind in "iuf" and np.isfinite(values).all():
         step = float(values[-1] - values[0]) / (n - 1) if n > 1 else 1.0
         even = values[0] + step * np.arange(n)
         if step and np.allclose(values, even, rtol=0, atol=abs(step) / 10):

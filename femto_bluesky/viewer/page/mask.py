@@ -12,6 +12,7 @@ import numpy as np
 from femto_bluesky.callbacks.accumulation import Accumulation
 from femto_bluesky.callbacks.azimuthal_settings import of_detector
 from femto_bluesky.viewer.hub import News
+from femto_bluesky.viewer.page.newest import Newest
 from femto_bluesky.viewer.page.session import Session
 from femto_bluesky.viewer.page.told import Told, said
 
@@ -31,7 +32,7 @@ class MaskPanel:
         self._session = session
         self._looked_at: Any = None
         self._due = 0.0
-        self._is_counting = False
+        self._counting = Newest[tuple[int, int] | None](session, self._tell)
         self._show = pn.widgets.Checkbox(
             label="Masked pixels stand out", css_classes=["fb-show-mask"], margin=0
         )
@@ -46,23 +47,25 @@ class MaskPanel:
         """Count anew where something has changed, and not too often."""
         name = self._session.detector
         found = self._session.live.accumulations.of.get(name or "")
-        if found is None or self._is_counting or not news:
+        if found is None or self._counting.is_busy or not news:
             return
         used = self._session.live.diffraction.settings
         file = of_detector(used.mask_files, name or "")
-        version = name, found.version, file
-        if version == self._looked_at or time.monotonic() < self._due:
+        version, before = (name, found.version, file), self._looked_at
+        is_other = before is not None and before[0] != name
+        if version == before or (time.monotonic() < self._due and not is_other):
             return
         self._due = time.monotonic() + LOOK_S
-        self._looked_at, self._is_counting = version, True
-        self._session.in_thread(partial(_counted, found), partial(self._tell, file))
+        self._looked_at = version
+        self._counting.ask(partial(_counted, found))
 
-    def _tell(self, file: Any, counted: tuple[int, int] | None) -> None:
-        self._is_counting = False
+    def _tell(self, counted: tuple[int, int] | None) -> None:
         if counted is None:
+            self._told.tell()
             return
-        n, size = counted
-        text = f"{n:,} of {size:,} px masked ({100 * n / max(size, 1):.3g} %)".replace(",", " ")
+        (n, size), (_, _, file) = counted, self._looked_at
+        share = f"({100 * n / max(size, 1):.3g}\u00a0%)"
+        text = f"{n:,} of {size:,} px masked {share}".replace(",", " ")
         if file is not None:
             text += f"; for I(q) also {file.name}"
         self._told.tell(said(text, "faint"))

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from femto_bluesky.callbacks.live_analysis import LiveAnalysis
-from femto_bluesky.model.detectors import DETECTORS, PhotonFinding, settings_of
+from femto_bluesky.model.detectors import PhotonFinding
 from femto_bluesky.model.results import DataGroup
+from femto_bluesky.viewer.known_detectors import known_detector
 
 
 def thresholds(live: LiveAnalysis, detector: str) -> PhotonFinding:
     """How photons are found on a detector: what the settings say, before the table."""
-    known = settings_of(detector, {**DETECTORS, **live.settings.detectors})
+    known = known_detector(live, detector)
     settings = live.photons.settings
     given = {name: getattr(settings, name) for name in PhotonFinding.model_fields}
     said = {name: value for name, value in given.items() if value is not None}

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from femto_bluesky.viewer.hub import News
 from femto_bluesky.viewer.page.image import BOTTOM_PX, LEFT_PX, RIGHT_PX, ImageFigure
+from femto_bluesky.viewer.page.newest import Newest
 from femto_bluesky.viewer.page.session import Session
 from femto_bluesky.viewer.pictures import Projections
 
@@ -34,7 +35,8 @@ class ProjectionCurves:
         from bokeh.models.layouts import GridBox
 
         self._session, self._image, self._clock = session, image, clock
-        self._is_making = self._is_due = False
+        self._is_due = False
+        self._making = Newest[Projections | None](session, self._draw)
         self._made_at = -EVERY_S
         self.over_rows: Any = ColumnDataSource(data={"x": [], "y": []})
         self.over_columns: Any = ColumnDataSource(data={"x": [], "y": []})
@@ -70,17 +72,18 @@ class ProjectionCurves:
 
     def _go_on(self) -> None:
         session, window, now = self._session, self._image.window, self._clock()
-        if not self.switch.value or self._is_making or window is None or session.detector is None:
+        if not self.switch.value or window is None or session.detector is None:
             return
-        if session.is_paused or session.is_hidden or now - self._made_at < EVERY_S:
+        is_early = self._making.is_busy or now - self._made_at < EVERY_S
+        if session.is_paused or session.is_hidden or is_early:
             return
-        self._is_due, self._is_making, self._made_at = False, True, now
-        make = partial(session.hub.pictures.projections, session.detector, window)
-        session.in_thread(make, self._draw)
+        self._is_due, self._made_at = False, now
+        self._making.ask(partial(session.hub.pictures.projections, session.detector, window))
 
     def _draw(self, found: Projections | None) -> None:
-        self._is_making = False
-        if found is not None:
+        if found is None:
+            self.over_rows.data = self.over_columns.data = {"x": [], "y": []}
+        else:
             self.over_rows.data = {"x": found.columns, "y": found.of_columns}
             self.over_columns.data = {"x": found.of_rows, "y": found.rows}
 
@@ -103,6 +106,8 @@ class ProjectionCurves:
         )  # fmt: skip
         made.line("x", "y", source=source, line_width=1)
         values, places = (made.yaxis, made.xaxis) if is_below else (made.xaxis, made.yaxis)
+        values.axis_label = f"sum of {'column' if is_below else 'row'}"
+        values.axis_label_text_font_style = "normal"
         values.ticker.desired_num_ticks = 3
         places.visible = False  # they are those of the image
         if not is_below:

@@ -65,11 +65,6 @@ class RegionBoxes:
             pen=self._pen,
         )  # fmt: skip
 
-    @property
-    def is_held(self) -> bool:
-        """Whether one is being dragged; boxes stay where they are then."""
-        return self._is_held
-
     def let_go(self, hold: int) -> None:
         """What was dragged has come to where it is, unless another one is held by now."""
         if hold == self._n_holds:

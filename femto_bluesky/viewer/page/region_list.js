@@ -3,6 +3,7 @@
 const EDGES = ["x0", "y0", "x1", "y1"];
 const NUMBERS = ["mean", "std", "sum", "max", "n", "step"];
 const ALL = "all";
+const MOST_B = 2e6;    // of a file that is sent; the server takes less, and says so
 
 function made(tag, className, parent, more = {}) {
   const element = Object.assign(document.createElement(tag), more);
@@ -57,10 +58,11 @@ export function render({model, el}) {
   loaded.addEventListener("change", async () => {
     const file = loaded.files[0];
     if (file == null) return;
+    loaded.value = "";
+    if (file.size > MOST_B) { tell("load", {name: file.name, data: "", size: file.size}); return; }
     const reader = new FileReader();
     reader.onload = () => tell("load", {name: file.name, data: reader.result.split(",")[1] ?? ""});
     reader.readAsDataURL(file);
-    loaded.value = "";
   });
 
   const nameOf = (i) => model.rows[i]?.name;

@@ -31,6 +31,7 @@ class BoxStatistics:
     largest: float
 
 
+@np.errstate(invalid="ignore", over="ignore")  # of infinite pixels some are no number
 def box_statistics(glimpse: Glimpse, roi: Roi) -> BoxStatistics:
     """The statistics of a box that lies within the image; no copy of the image is made."""
     within = _cut(glimpse, roi)
@@ -43,14 +44,14 @@ def box_statistics(glimpse: Glimpse, roi: Roi) -> BoxStatistics:
             largest = max(largest, float(valid.max()))
             # about a value near the mean, or the squares of a bright region would lose the digits;
             # a whole number, with which the sum of counts is exact
-            about = float(np.round(valid.mean())) if about is None else about
-            valid = valid - about
+            about = float(np.round(valid.mean(dtype=np.float64))) if about is None else about
+            valid = np.subtract(valid, about, dtype=np.float64)
             total += float(valid.sum())
             squares += float(np.vdot(valid, valid))
     if about is None:
         return BoxStatistics(0, np.nan, np.nan, 0.0, np.nan)
     away = total / n
-    variance = max(0.0, squares / n - away**2)
+    variance = np.maximum(0.0, squares / n - away**2)
     return BoxStatistics(n, about + away, float(np.sqrt(variance)), about * n + total, largest)
 
 
@@ -78,19 +79,36 @@ def in_words(found: BoxStatistics | None, step: tuple[float, float] | None) -> M
             texts["max"] = short(found.largest)
     texts["step"] = "-"
     if step is not None and np.isfinite(step[0]):
-        texts["step"] = f"{step[0]:.4g} ± {step[1]:.2g}"
+        texts["step"] = with_spread(*step)
     return texts
+
+
+def with_spread(mean: float, std: float) -> str:
+    """A mean and its std with the digits that say something: two of the std, and as far the mean.
+
+    >>> with_spread(0.0654475, 0.0089057), with_spread(1520.5, 48.1), with_spread(0.25, 0.0)
+    ('0.0654 ± 0.0089', '1520 ± 48', '0.25 ± 0')
+    """
+    # as it is when rounded: 0.0996 has the two digits of 0.10
+    power = int(f"{std:.1e}".partition("e")[2]) if std > 0 and np.isfinite(std) else None
+    if power is None or not (1e-4 <= abs(mean) < 1e6) or not (1e-5 <= std < 1e6):
+        return f"{short(mean)} ± {std:.2g}"
+    places = max(0, 1 - power)
+    return f"{mean:.{places}f} ± {std:.{places}f}"
 
 
 def short(value: float) -> str:
     """A number for a narrow column: all digits of counts below a million, else three or four.
 
-    >>> short(659133), short(1930.52), short(0.000123456), short(69759400)
-    ('659133', '1931', '1.23e-4', '6.98e7')
+    >>> short(659133), short(1930.52), short(74519.5), short(0.000123456), short(69759400)
+    ('659133', '1931', '74520', '1.23e-4', '6.98e7')
     """
-    if value == round(value) and abs(value) < 1e6:
+    if not np.isfinite(value):
+        return f"{value:g}"
+    is_many = 1e3 <= abs(value) < 999_999.5  # no fractions, or columns would flicker in their form
+    if is_many or (value == round(value) and abs(value) < 1e6):
         return str(round(value))
-    text = f"{value:.4g}" if 1e-3 <= abs(value) < 99_999.5 else f"{value:.2e}"
+    text = f"{value:.4g}" if 1e-3 <= abs(value) < 1e3 else f"{value:.2e}"
     digits, e, power = text.partition("e")
     return f"{digits}e{int(power)}" if e else text
 

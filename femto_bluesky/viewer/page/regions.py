@@ -287,10 +287,11 @@ class Regions:
 
         self._session.hub.change_with(changes)
 
-    def _load(self, name: str, data: str) -> None:
+    def _load(self, name: str, data: str, size: int = 0) -> None:
         raw = base64.b64decode(data)
-        if len(raw) > MAX_FILE_B:
-            raise RoiError(f"{name} has {len(raw)} bytes; regions take no more than {MAX_FILE_B}")
+        n_bytes = max(int(size), len(raw))
+        if n_bytes > MAX_FILE_B:
+            raise RoiError(f"{name} has {n_bytes} bytes; regions take no more than {MAX_FILE_B}")
 
         def load() -> None:
             # before shots wait for it

@@ -14,6 +14,7 @@ from femto_bluesky.callbacks.live_analysis import LiveAnalysis
 from femto_bluesky.model.geometry import Geometry
 from femto_bluesky.model.results import Curve
 from femto_bluesky.viewer.hub import News
+from femto_bluesky.viewer.page.newest import Newest
 from femto_bluesky.viewer.page.ring_names import places
 from femto_bluesky.viewer.page.session import Session
 
@@ -81,13 +82,14 @@ class RingLayer:
         self._set: Rings = {}
         self._typed: Rings = {}
         self._is_settling = False
-        self._of_set = _Newest(session, partial(self._show, is_typed=False))
-        self._of_typed = _Newest(session, partial(self._show, is_typed=True))
+        self._of_set = _Asked(session, partial(self._show, is_typed=False))
+        self._of_typed = _Asked(session, partial(self._show, is_typed=True))
         self._lines = ColumnDataSource({"xs": [], "ys": [], "colour": [], "name": []})
         self._dashes = ColumnDataSource({"xs": [], "ys": [], "colour": [], "name": []})
         self._names = ColumnDataSource({"x": [], "y": [], "colour": [], "name": []})
-        shadow = {"line_color": "black", "line_alpha": 0.45, "level": "annotation"}
-        line = {"line_color": "colour", "level": "annotation"}
+        # below the regions; what is above them is drawn over the axes too when the image is zoomed
+        shadow = {"line_color": "black", "line_alpha": 0.45, "level": "underlay"}
+        line = {"line_color": "colour", "level": "underlay"}
         self._drawn = [
             figure.multi_line("xs", "ys", source=self._lines, line_width=2.6, **shadow),
             set_rings := figure.multi_line(
@@ -99,7 +101,7 @@ class RingLayer:
                 name="typed-rings", **line,
             ),
             figure.text(
-                "x", "y", "name", source=self._names, name="ring-names", level="annotation",
+                "x", "y", "name", source=self._names, name="ring-names", level="underlay",
                 text_color="colour", text_font_size="11px", text_font_style="bold",
                 text_align="center", text_baseline="middle",
                 background_fill_color="#10151b", background_fill_alpha=0.6, padding=2,
@@ -176,42 +178,36 @@ class RingLayer:
         }
 
 
-class _Newest:
-    """Has rings found in a thread, one after the other, and hands on those asked for last."""
+class _Asked:
+    """Has rings found in a thread, and hands on those that were asked for last."""
 
     def __init__(self, session: Session, then: Callable[[Rings], None]) -> None:
-        self._session, self._then = session, then
-        self._asked: Wanted | None = None
-        self._is_busy = False
+        self._then = then
+        self._wanted: Wanted | None = None
+        self._finding = Newest[tuple[Wanted, Rings]](session, self._take)
 
     def ask(self, wanted: Wanted | None) -> None:
-        if wanted == self._asked:
+        if wanted == self._wanted:
             return
-        self._asked = wanted
+        self._wanted = wanted
         if wanted is None:
             self._then({})
-        elif not self._is_busy:
-            self._find(wanted)
+        else:
+            self._finding.ask(partial(_found, wanted))
 
-    def _find(self, wanted: Wanted) -> None:
-        self._is_busy = True
-        self._session.in_thread(partial(_found, wanted), partial(self._take, wanted))
-
-    def _take(self, wanted: Wanted, rings: Rings) -> None:
-        self._is_busy = False
-        if wanted == self._asked:
+    def _take(self, found: tuple[Wanted, Rings]) -> None:
+        wanted, rings = found
+        if wanted == self._wanted:
             self._then(rings)
-        elif self._asked is not None:
-            self._find(self._asked)
 
 
-def _found(wanted: Wanted) -> Rings:
+def _found(wanted: Wanted) -> tuple[Wanted, Rings]:
     try:
-        return wanted.rings()
+        return wanted, wanted.rings()
     except Exception as error:
         # whatever it is: the image is shown without rings
         log.info("no rings of %s: %s", wanted, error)
-        return {}
+        return wanted, {}
 
 
 def _size_px(figure: Any) -> tuple[float, float]:

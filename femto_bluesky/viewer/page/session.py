@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import Executor
 from functools import partial
 from typing import Any, Final, Literal, Protocol, TypeVar
 
@@ -148,22 +149,28 @@ class Session:
             self.say("This browser may read only; open the link with the token to change", "error")
             self.read_back()
             return
-        self.in_thread(action, lambda _: self.read_back())
+        self.in_thread(action, lambda _: self.read_back(), self.hub.changing)
 
     def read_back(self) -> None:
         """Have all parts show the settings as they are."""
         self.tell(frozenset({"settings", "image", "curves"}))
 
-    def in_thread(self, function: Callable[[], T], then: Callable[[T], None]) -> None:
+    def in_thread(
+        self,
+        function: Callable[[], T],
+        then: Callable[[T], None],
+        pool: Executor | None = None,
+    ) -> None:
         """Call what takes more than a few milliseconds, then `then` with what it gives.
 
-        `then` is called with the lock of the document. To be called in the loop.
+        `then` is called with the lock of the document. `pool` is one of the hub's: what changes
+        something, or draws the image, does not wait behind looks. To be called in the loop.
         """
         loop = asyncio.get_running_loop()
 
         async def call() -> None:
             try:
-                found = await loop.run_in_executor(self.hub.pool, function)
+                found = await loop.run_in_executor(pool or self.hub.pool, function)
             except (ValueError, OSError, KeyError) as error:
                 self._say_soon(_words(error), "error")
                 self._soon(self.read_back)

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from femto_bluesky.model.detectors import DETECTORS, settings_of
 from femto_bluesky.viewer.hub import News
+from femto_bluesky.viewer.known_detectors import known_detector
 from femto_bluesky.viewer.page.fields import Field, codec_of
 from femto_bluesky.viewer.page.forms import NOT_SET, SettingsForm
 from femto_bluesky.viewer.page.session import Session
@@ -120,7 +120,7 @@ class SettingsPanel:
         if detector is None or len(field.place) > 1 or field.codec is None:
             return NOT_SET
         name = field.place[0]
-        known = settings_of(detector, {**DETECTORS, **self._session.live.settings.detectors})
+        known = known_detector(self._session.live, detector)
         for table in (known, known.photons):
             value = getattr(table, name, None)
             codec = codec_of(type(value))

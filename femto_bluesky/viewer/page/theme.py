@@ -21,11 +21,10 @@ class Colours:
     grid: str
     text: str
     faint: str
-    accent: str
 
 
-LIGHT: Final = Colours("#ffffff", "#ffffff", "#b4bfca", "#e6ebf0", "#1b2733", "#5b6b7b", "#0b6e99")
-DARK: Final = Colours("#1b232c", "#151c24", "#4a5a6a", "#2a3540", "#e6edf3", "#9fb0c0", "#4cb5e0")
+LIGHT: Final = Colours("#ffffff", "#ffffff", "#b4bfca", "#e6ebf0", "#1b2733", "#5b6b7b")
+DARK: Final = Colours("#1b232c", "#151c24", "#4a5a6a", "#2a3540", "#e6edf3", "#9fb0c0")
 
 
 class Theme:

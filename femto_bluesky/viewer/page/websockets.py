@@ -3,7 +3,8 @@
 It does not tell Bokeh when one has ended, so that sessions of browsers that have gone are kept, and
 written to, for ever. And it does not send messages one after the other: each has several parts,
 and where a browser is slow, those of two messages are mixed. Panel 1.9 goes on making messages
-whether or not they are taken, so that those of a browser that hangs would fill the memory.
+whether or not they are taken, so that those of a browser that hangs would fill the memory. Nor is
+there a limit to how many parts a message from a browser has.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 from weakref import WeakKeyDictionary
+
+MOST_B: Final = 4 << 20
+"""Bytes of a message from a browser, and of each part: a file of regions takes a third of it."""
 
 _MENDED: Final = "_is_mended_by_femto_bluesky"
 
@@ -30,9 +34,10 @@ def mend() -> None:
         return
     setattr(WSHandler, _MENDED, True)
     connect, send = WSHandler.ws_connect, WSHandler.send_message
+    receive = WSHandler._receive
 
     async def ws_connect(self: Any, websocket: Any) -> None:
-        self.sends_one = asyncio.Lock()
+        self.sends_one, self.n_received = asyncio.Lock(), 0
         try:
             await connect(self, websocket)
         finally:
@@ -51,7 +56,21 @@ def mend() -> None:
             if document is not None:
                 _waiting[document] -= 1
 
+    async def receive_bounded(self: Any, fragment: str | bytes) -> Any:
+        was_taken = self.n_received <= MOST_B
+        self.n_received += len(fragment)
+        if self.n_received > MOST_B:
+            if was_taken:
+                await self._socket.close(1009, f"a message of more than {MOST_B} bytes")
+            return None
+        message = await receive(self, fragment)
+        if message is not None:
+            self.n_received = 0
+        # what was still on its way from one that has gone is nobody's
+        return None if self.connection._session is None else message
+
     WSHandler.ws_connect, WSHandler.send_message = ws_connect, send_message
+    WSHandler._receive = receive_bounded
 
 
 def _document_of(handler: Any) -> Any:

@@ -38,7 +38,7 @@ def test_a_geometry_is_typed_seen_set_and_kept(
     live: LiveAnalysis, beam: Beam, window: Window, tmp_path: Path
 ) -> None:
     beam.scan()
-    window.until_text(".fb-sum", "6 frames, 1 run.*")
+    window.until_text(".fb-sum", "sum of 6 frames, 1 run.*")
     assert window.value(".fb-pixel-size-m") == "172"
     for name, text in TYPED.items():
         window.fill(f".fb-{name}", text, enter=False)
@@ -71,21 +71,21 @@ def test_a_sum_is_stopped_begun_anew_and_brought_back(
     live: LiveAnalysis, beam: Beam, window: Window
 ) -> None:
     beam.scan(n=1)
-    window.until_text(".fb-sum", "3 frames, 1 run ?since .*")
+    window.until_text(".fb-sum", "sum of 3 frames, 1 run ?since .*")
     window.click(".fb-accumulate")
-    window.until_text(".fb-sum", "stopped: .*3 frames kept, 1 run.*")
+    window.until_text(".fb-sum", "stopped: .*sum of 3 frames kept, 1 run.*")
     beam.scan(n=1)
     # the prompt starts it again, and keys do what the buttons do
     live.accumulation().start()
     window.until_text(".fb-accumulate", "Stop")
     beam.scan(n=1)
-    window.until_text(".fb-sum", "6 frames, 2 runs.*")
+    window.until_text(".fb-sum", "sum of 6 frames, 2 runs.*")
     window.press("r")
     window.until_text(".fb-sum", "no frames in the sum ?reset by the user")
     beam.scan(n=1)
-    window.until_text(".fb-sum", "3 frames, 1 run.*")
+    window.until_text(".fb-sum", "sum of 3 frames, 1 run.*")
     window.click(".fb-undo-reset")
-    window.until_text(".fb-sum", "9 frames, 3 runs.*")
+    window.until_text(".fb-sum", "sum of 9 frames, 3 runs.*")
     # there is nothing more to undo
     window.until(lambda: window.count(".fb-undo-reset button[disabled]") == 1, "undo is off")
 
@@ -105,7 +105,7 @@ def test_two_browsers_stay_in_step(
     one.click(".fb-reset")
     other.until_text(".fb-sum", "no frames in the sum ?reset by the user")
     other.click(".fb-undo-reset")
-    one.until_text(".fb-sum", "3 frames, 1 run.*")
+    one.until_text(".fb-sum", "sum of 3 frames, 1 run.*")
     # one types while the other sets
     one.fill(".fb-x0-px", "82", enter=False)
     one.until(lambda: one.count(".fb-x0-px.is-unsaved") == 1, "what was typed is marked")

@@ -23,7 +23,9 @@ class AtOnce(Session):
         self.is_waiting = False
         self.waiting: list[Callable[[], None]] = []
 
-    def in_thread(self, function: Callable[[], T], then: Callable[[T], None]) -> None:
+    def in_thread(
+        self, function: Callable[[], T], then: Callable[[T], None], pool: Any = None
+    ) -> None:
         if self.is_waiting:
             self.waiting.append(lambda: then(function()))
         else:

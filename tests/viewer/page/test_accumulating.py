@@ -125,7 +125,7 @@ def test_what_is_in_a_sum_in_words(live: LiveAnalysis) -> None:
     show(live, 0)
     show(live, 0, run="second", at=NOON + 60)
     found = live.accumulation()
-    assert in_words(found, NOON + 99)[0] == "<b>2 frames</b>, 2 runs"
+    assert in_words(found, NOON + 99)[0] == "sum of <b>2 frames</b>, 2 runs"
     assert plain(in_words(found, NOON + 99)) == ["since 12:00:00"]
     assert plain(in_words(found, NOON + 86_400)) == ["since 2026-11-23 12:00"]
     found.stop()
@@ -150,7 +150,7 @@ def test_masked_pixels_are_counted(hub: Hub, live: LiveAnalysis) -> None:
     assert panel._told.view.object == ""
     show(live, 0, n_masked=3)
     panel.refresh(IMAGE)
-    assert "3 of 20 px masked (15 %)" in panel._told.view.object
+    assert "3 of 20 px masked (15\u00a0%)" in panel._told.view.object
     # and not again before its time
     show(live, 1)
     panel.refresh(IMAGE)

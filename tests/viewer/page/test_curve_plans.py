@@ -153,6 +153,24 @@ def test_iq_against_angle_or_distance(q_axis: str, place: float, label: str) -> 
     assert bare.x_label == "q [1/Å]"
 
 
+@pytest.mark.parametrize("lines", [{}, {"1 0 0": 1.5, "1 1 0": 3.0}])
+def test_what_is_scattered_beside_the_beam_is_left_out_against_the_distance(
+    lines: dict[str, float],
+) -> None:
+    q = np.array([0.0, 0.01, 0.1, 1.5, 3.0, 6.0])
+    group = DataGroup(
+        "azimuthal/pilatus", "I(q)", Quantity("intensity", np.ones(6)),
+        (Quantity("q", q, "1/angstrom"),), lines=lines,
+    )  # fmt: skip
+    plan = only(planned("I(q)", Found([group]), [], Choices(q_axis="d"), AROUND))
+    (series,) = plan.series
+    shown = series.points.x[np.isfinite(series.points.x)]
+    assert shown == pytest.approx(2 * np.pi / q[-3:])
+    # it is a line, which goes on where a place is not known
+    assert series.has_order
+    assert plan.title == "I(q); d up to 4.19 Å"
+
+
 def test_thresholds_of_the_settings_are_marked_on_the_histogram(live: LiveAnalysis) -> None:
     histogram = curve("energy_histogram/andor3_balor")
     assert list(marks(live, histogram).values()) == [1100, 1400]

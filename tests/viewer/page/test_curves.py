@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from bokeh.document import Document
 
 from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.callbacks.roi_means import RoiMeans
 from femto_bluesky.model.results import DataGroup, Quantity
 from femto_bluesky.viewer.hub import Hub
+from femto_bluesky.viewer.page.curve_figure import CurveFigure
+from femto_bluesky.viewer.page.curve_plans import CurvePlan, Series
+from femto_bluesky.viewer.page.curve_points import Points
 from femto_bluesky.viewer.page.curves import CurvesPanel
 from femto_bluesky.viewer.snapshots import Snapshots
 from tests.viewer.browser.beam import POWDER_GEOMETRY, Beam, photons, powder
@@ -229,3 +234,31 @@ def test_an_analysis_of_ones_own_appears_by_itself(
     hub.groups = []
     shown.panel._ask()
     assert shown.figures == {}
+
+
+def test_points_are_sent_again_for_a_range_that_is_new() -> None:
+    points = Points(*np.arange(1.0, 19.0).reshape(6, 3), n_all=3)
+    plan = CurvePlan(
+        "key", "name", "", "x", "y", "", [Series("a", "#123456", points)], {}, {},
+        is_log=False, marks_newest=False,
+    )  # fmt: skip
+    shown, doc, sent = CurveFigure("name"), Document(), []
+    doc.add_root(shown.figure)
+    shown.show(plan, "stem")
+    source = shown._slots[0].source
+    source.on_change("data", lambda attr, old, new: sent.append(new))
+    shown.show(plan, "stem")
+    assert not sent
+    # a range that no points have come for has no ends in the browser, and nothing is drawn
+    for n, other in enumerate((replace(plan, is_log=True), plan, replace(plan, key="other"))):
+        shown.show(other, "stem")
+        assert len(sent) == n + 1
+
+
+def test_names_and_errors_are_text_and_not_html(hub: Hub) -> None:
+    shown = Shown(hub)
+    shown.tab(2)
+    hub.live.diffraction.problems["<img src=x>"] = "no file '<script>'"
+    shown.look()
+    told = shown.panel._tabs["I(q)"]._nothing.object
+    assert "&lt;img src=x&gt;: no file &#x27;&lt;script&gt;" in told

@@ -112,7 +112,7 @@ class Outer(BaseModel):
 def test_fields_have_labels_with_units_and_tips_with_limits() -> None:
     found = {field.css_name: field for field in fields_of(Outer)}
     assert {name: field.label for name, field in found.items()} == {
-        "level-kev": "Level [keV]", "n-bins": "n bins", "q-range": "q range [1/A]", "mode": "Mode",
+        "level-kev": "Level [keV]", "n-bins": "n bins", "q-range": "q range [1/Å]", "mode": "Mode",
         "inner-width-px": "Inner width [px]", "inner-is-on": "Inner is on", "tables": "Tables",
     }  # fmt: skip
     assert found["level-kev"].tip == "where it begins; at least 0 and below 50; empty: None"

@@ -42,7 +42,9 @@ class Browser(AtOnce):
         self.parts += [self.rings, self.panel]
         self.look()
 
-    def in_thread(self, function: Callable[[], T], then: Callable[[T], None]) -> None:
+    def in_thread(
+        self, function: Callable[[], T], then: Callable[[T], None], pool: Any = None
+    ) -> None:
         try:
             super().in_thread(function, then)
         except ValueError as error:

@@ -76,4 +76,4 @@ def test_the_newest_step_is_that_of_the_region() -> None:
     assert found == {
         "a b": (steps["pilatus_a_b_mean"][-1], steps["pilatus_a_b_std"][-1])
     }  # fmt: skip
-    assert in_words(None, (6.02449, 0.1234))["step"] == "6.024 \u00b1 0.12"
+    assert in_words(None, (6.02449, 0.1234))["step"] == "6.02 \u00b1 0.12"

@@ -123,6 +123,21 @@ def test_a_change_is_made_in_a_thread_and_read_back(hub: Hub) -> None:
     )
 
 
+def test_the_image_and_looks_do_not_wait_for_changes(hub: Hub) -> None:
+    opened = Opened(hub)
+    done: list[str] = []
+
+    def ask() -> None:
+        for _ in range(4):
+            opened.session.change(accumulate=False)  # waits for the end of a shot
+        opened.session.in_thread(lambda: "look", done.append)
+        opened.session.in_thread(lambda: "image", done.append, hub.drawing)
+
+    with hub.live.shell.lock:
+        opened.until(lambda: sorted(done) == ["image", "look"], ask)
+        assert hub.live.settings.accumulate
+
+
 def test_what_is_not_allowed_is_said_and_read_back(hub: Hub) -> None:
     opened = Opened(hub)
     opened.until(

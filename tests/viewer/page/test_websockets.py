@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from bokeh.document import Document
 from bokeh.protocol import Protocol
+from bokeh.protocol.receiver import Receiver
 from bokeh_fastapi.handler import WSHandler
 
 from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.viewer.hub import Hub
 from femto_bluesky.viewer.page import session as sessions
+from femto_bluesky.viewer.page import websockets
 from femto_bluesky.viewer.page.session import Session
 from femto_bluesky.viewer.page.websockets import is_behind, mend
 from femto_bluesky.viewer.snapshots import Snapshots
@@ -80,6 +82,40 @@ def test_what_is_sent_to_one_that_has_gone_counts_for_nobody() -> None:
         assert not is_behind(document)
 
     asyncio.run(send())
+
+
+def test_a_message_without_end_ends_the_websocket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websockets, "MOST_B", 1000)
+    closed: list[int] = []
+
+    async def close(code: int, reason: str) -> None:
+        closed.append(code)
+
+    async def receive() -> list[bool]:
+        end = handler(Document(), SlowSocket())
+        end.receiver, end.n_received, end._socket.close = Receiver(Protocol()), 0, close
+        whole = [await end._receive(part) for _ in range(9) for part in parts(ack)]
+        assert closed == []  # however many there are, one after the other
+        for text in ('{"msgid": "1", "msgtype": "ACK", "num_buffers": 99}', "{}", "{}"):
+            assert await end._receive(text) is None
+        for _ in range(9):
+            assert await end._receive('{"id": "1"}') is None
+            assert await end._receive(bytes(200)) is None
+        return [message is not None for message in whole]
+
+    ack = Protocol().create("ACK")
+    assert asyncio.run(receive()) == [False, False, True] * 9
+    assert closed == [1009]
+
+
+def test_what_comes_from_one_that_has_gone_is_passed_over() -> None:
+    async def receive() -> list[object]:
+        end = handler(Document(), SlowSocket())
+        end.receiver, end.n_received = Receiver(Protocol()), 0
+        end.connection._session = None
+        return [await end._receive(part) for part in parts(Protocol().create("ACK"))]
+
+    assert asyncio.run(receive()) == [None] * 3
 
 
 def test_a_browser_that_is_behind_is_told_the_newest_later(
