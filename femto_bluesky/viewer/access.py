@@ -13,6 +13,12 @@ from typing import Final, Literal, Self
 
 LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
+MAY_CHANGE_HEADER: Final = "x-femto-may-change"
+"""What tells the page that the asker may change settings: `1`, or it is not there.
+
+The door sets it, and takes it from whatever a client sends.
+"""
+
 Right = Literal["none", "read", "change"]
 """What somebody may do; who may change may read."""
 

@@ -14,14 +14,13 @@ from typing import Any, Final
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from femto_bluesky.viewer.access import Access, RefusedError
+from femto_bluesky.viewer.access import MAY_CHANGE_HEADER, Access, RefusedError
 from femto_bluesky.viewer.login import Login
 
 MAX_BODY: Final = 1 << 20
 """Bytes of a request: 65536 points of an image, or a thousand regions."""
 
-MAY_CHANGE: Final = b"x-femto-may-change"
-"""What tells the page that the asker may change settings: `1`, or it is not there."""
+_MAY_CHANGE: Final = MAY_CHANGE_HEADER.encode()
 
 _RESULTS: Final = re.compile(
     r"/(about|health|acls(/.*)?|api/v1/.*|(groups|datasets|datatypes)/.*)?"
@@ -117,9 +116,9 @@ def _for_the_page(scope: Scope, *, may_change: bool) -> list[tuple[bytes, bytes]
     kept = [
         (name, value)
         for name, value in scope["headers"]
-        if name.lower() not in (b"authorization", b"cookie", MAY_CHANGE)
+        if name.lower() not in (b"authorization", b"cookie", _MAY_CHANGE)
     ]
-    return [*kept, (MAY_CHANGE, b"1")] if may_change else kept
+    return [*kept, (_MAY_CHANGE, b"1")] if may_change else kept
 
 
 def _bounded(receive: Receive, headers: Mapping[str, str]) -> Receive:

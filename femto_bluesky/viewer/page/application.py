@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from femto_bluesky.viewer.access import MAY_CHANGE_HEADER
 from femto_bluesky.viewer.hub import Hub
 from femto_bluesky.viewer.page.export_files import ExportFiles
 from femto_bluesky.viewer.page.layout import laid_out
-from femto_bluesky.viewer.page.session import MAY_CHANGE_HEADER, Session
+from femto_bluesky.viewer.page.session import Session
 from femto_bluesky.viewer.page.websockets import mend
 
 TITLE: Final = "femto_bluesky"

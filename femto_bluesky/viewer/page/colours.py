@@ -64,9 +64,11 @@ class ColourControls:
             "Which of the image's pixels a pixel of the screen shows, where it stands for several: "
             "the largest, so that no photon is lost, or their mean",
         )  # fmt: skip
-        self.view: Any = pn.Row(
+        # a second line where the window is narrow
+        self.view: Any = pn.FlexBox(
             self._kind, self._palette, self._limits, self._percentile, self._low, self._high,
             self._filter, self._shows, css_classes=["fb-colours"], margin=(0, 0, 4, 0),
+            sizing_mode="stretch_width",
         )  # fmt: skip
         self._show_fields()
 

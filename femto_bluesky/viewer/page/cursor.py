@@ -10,11 +10,11 @@ import math
 from dataclasses import dataclass
 from functools import partial
 from html import escape
-from importlib.resources import files
 from typing import Any, Final
 
 from femto_bluesky.model.geometry import Geometry
 from femto_bluesky.viewer.hub import News
+from femto_bluesky.viewer.page.assets import asset
 from femto_bluesky.viewer.page.image import ImageFigure
 from femto_bluesky.viewer.page.newest import Newest
 from femto_bluesky.viewer.page.session import Session
@@ -68,8 +68,8 @@ class CursorLine:
         )  # fmt: skip
         self.mouse: Any = ColumnDataSource(data={"x": [math.nan], "y": [math.nan]})
         self.mouse.on_change("data", lambda attr, old, new: self._ask())
-        code = (files("femto_bluesky.viewer.page") / "cursor.js").read_text()
-        script = CustomJS(args={"figure": image.figure, "mouse": self.mouse}, code=code)
+        args = {"figure": image.figure, "mouse": self.mouse}
+        script = CustomJS(args=args, code=asset("cursor.js"))
         image.figure.js_on_event("mousemove", script)
         image.figure.js_on_event("mouseleave", script)
 

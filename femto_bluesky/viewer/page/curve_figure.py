@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping
-from importlib.resources import files
 from typing import Any, Final
 
 import numpy as np
 
 from femto_bluesky.model.rois import slug
+from femto_bluesky.viewer.page.assets import asset
 from femto_bluesky.viewer.page.curve_plans import CurvePlan, Series
 from femto_bluesky.viewer.page.curve_points import Window
 
@@ -165,8 +165,7 @@ class CurveFigure:
 
         self.figure.y_range = DataRange1d(only_visible=True, range_padding=0.06)
         self.figure.y_scale = LogScale() if is_log else LinearScale()
-        here = files("femto_bluesky.viewer.page")
-        ticks, words = ((here / f"log_tick{end}.js").read_text() for end in ("s", "_words"))
+        ticks, words = asset("log_ticks.js"), asset("log_tick_words.js")
         ticker: Any = CustomJSTicker(major_code=ticks) if is_log else BasicTicker()
         formatter: Any = CustomJSTickFormatter(code=words) if is_log else BasicTickFormatter()
         self.figure.yaxis[0].ticker = ticker

@@ -53,7 +53,7 @@ class CurvesPanel:
 
     def __init__(self, session: Session) -> None:
         import panel as pn
-        from bokeh.models import Tooltip
+        from bokeh.models.ui import Tooltip
 
         self._session = session
         self._runs = EarlierRuns(session.hub)

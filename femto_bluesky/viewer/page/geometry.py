@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from femto_bluesky.callbacks.azimuthal_settings import of_detector
 from femto_bluesky.files.geometries import GeometryFileError, poni_text, read_geometry
@@ -33,6 +33,9 @@ from femto_bluesky.viewer.page.geometry_terms import (
 from femto_bluesky.viewer.page.rings import RingLayer, Wanted
 from femto_bluesky.viewer.page.session import Session
 from femto_bluesky.viewer.page.told import Told, said
+
+MAX_FILE_B: Final = 100_000
+"""Who may only read may load files too; a longer one is read for seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +340,10 @@ def _entry(geometries: Iterable[str], detector: str) -> str | None:
 
 def _read_upload(name: str, data: bytes) -> Geometry:
     """The geometry in a file that a browser has sent; nothing of it is kept."""
+    if len(data) > MAX_FILE_B:
+        raise GeometryFileError(
+            f"{name} has {len(data)} bytes; a geometry takes no more than {MAX_FILE_B}"
+        )
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "upload"
         path.write_bytes(data)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Collection, Mapping, Sequence
-from importlib.resources import files
 from typing import Any, Final
 
 from femto_bluesky.viewer.page.geometry_terms import TERMS
@@ -37,7 +36,6 @@ class GeometryForm:
         self._on_type, self._on_enter = on_type, on_enter
         self._is_filling = False
         self._texts: dict[str, str] = {}
-        self._style = (files("femto_bluesky.viewer.page") / "geometry_form.css").read_text()
         self._fields = {term.name: self._field(term.label, term.name, term.hint, term.example)
                         for term in TERMS}  # fmt: skip
         self._fields[Q_LINES] = self._field(
@@ -104,7 +102,7 @@ class GeometryForm:
 
         field = pn.widgets.TextInput(
             label=label, description=hint, placeholder=example, min_width=60, **WIDE,
-            css_classes=_classes(name), stylesheets=[self._style],
+            css_classes=_classes(name),
         )  # fmt: skip
         # both change at once when Enter is pressed, and are the same then
         field.param.watch(
@@ -125,7 +123,7 @@ class GeometryForm:
         field = pn.widgets.Select(
             label="Calibrant", options=[NO_CALIBRANT], css_classes=_classes(CALIBRANT), **WIDE,
             description="Whose rings are drawn on the image, and lines on I(q), for all detectors "
-            "and browsers", stylesheets=[self._style],
+            "and browsers",
         )  # fmt: skip
         field.param.watch(lambda event: self._heard(CALIBRANT, event.new), "value")
         self._fields[CALIBRANT] = field
@@ -145,13 +143,11 @@ class GeometryForm:
             label="Pick centre", css_classes=["fb-pick-centre"], height=24, min_width=60, **WIDE
         )
         self.load = pn.widgets.FileInput(
-            accept=".poni,.json,.yaml,.yml", css_classes=["fb-load-geometry"], height=26, **WIDE,
-            stylesheets=[self._style],
+            accept=".poni,.json,.yaml,.yml", css_classes=["fb-load-geometry"], height=26, **WIDE
         )  # fmt: skip
         self.save = pn.widgets.FileDownload(
             callback=lambda: io.StringIO(poni()), filename="geometry.poni", label="Save .poni",
             css_classes=["fb-save-geometry"], height=24, min_width=60, icon=None, **WIDE,
-            stylesheets=[self._style],
         )  # fmt: skip
         self.rings = pn.widgets.Checkbox(
             label="Rings on the image", value=True, css_classes=["fb-show-rings"], **WIDE

@@ -10,13 +10,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.resources import files
 from typing import Any, Final
 
 import numpy as np
 
 from femto_bluesky.viewer.colour_scale import N_COLOURS, ColourScale, Limits
 from femto_bluesky.viewer.hub import News
+from femto_bluesky.viewer.page.assets import asset
 from femto_bluesky.viewer.page.flow import Flow
 from femto_bluesky.viewer.page.palettes import NO_DATA_MARKED, colours, no_data
 from femto_bluesky.viewer.page.session import Session
@@ -244,8 +244,7 @@ def _run_when_drawn(figure: Any, **models: Any) -> None:
     """Have the browser run image.js on these models, once the figure has its size."""
     from bokeh.models import CustomJS
 
-    code = (files("femto_bluesky.viewer.page") / "image.js").read_text()
-    script = CustomJS(args={"figure": figure, **models}, code=code)
+    script = CustomJS(args={"figure": figure, **models}, code=asset("image.js"))
     figure.tags = list(models.values())  # for those who look on: wire, back, shown
     for size in ("inner_width", "inner_height"):
         figure.js_on_change(size, script)

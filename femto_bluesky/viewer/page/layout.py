@@ -32,8 +32,10 @@ def laid_out(session: Session) -> Any:
     image = ImageFigure(session)
     cursor, projections = CursorLine(session, image), ProjectionCurves(session, image)
     session.parts += [header, image, cursor, projections]
+    colours = ColourControls(session, image)
+    colours.view.append(projections.switch)
     centre = pn.Column(
-        pn.Row(ColourControls(session, image).view, projections.switch, margin=0),
+        colours.view,
         projections.view, cursor.view, sizing_mode="stretch_both", margin=0,
     )  # fmt: skip
     sums, rings = AccumulatingPanel(session), RingLayer(session, image.figure)

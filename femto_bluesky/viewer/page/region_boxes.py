@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, Final
 
 from femto_bluesky.model.rois import Roi
+from femto_bluesky.viewer.page.assets import asset
 from femto_bluesky.viewer.page.region_colours import is_dark
 from femto_bluesky.viewer.page.session import Session
 
@@ -204,5 +204,4 @@ def _run_when_ready(doc: Any, **models: Any) -> None:
     """Have the browser run `region_boxes.js` on these models, once all is drawn."""
     from bokeh.models import CustomJS
 
-    code = (files("femto_bluesky.viewer.page") / "region_boxes.js").read_text()
-    doc.js_on_event("document_ready", CustomJS(args=models, code=code))
+    doc.js_on_event("document_ready", CustomJS(args=models, code=asset("region_boxes.js")))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any
+
+from femto_bluesky.viewer.page.assets import asset
 
 
 def region_list(on_deed: Callable[[Mapping[str, Any]], None]) -> Any:
@@ -32,8 +33,6 @@ def _component() -> Any:
     import param
     from panel.custom import JSComponent
 
-    here = files("femto_bluesky.viewer.page")
-
     class RegionList(JSComponent):
         rows = param.List()
         numbers = param.Dict(default={})
@@ -43,7 +42,7 @@ def _component() -> Any:
         is_drawing = param.Boolean(default=False)
         n_shown = param.Integer(default=0)
 
-        _esm = (here / "region_list.js").read_text()
-        _stylesheets = [(here / "region_list.css").read_text()]  # noqa: RUF012
+        _esm = asset("region_list.js")
+        _stylesheets = [asset("region_list.css")]  # noqa: RUF012
 
     return RegionList

@@ -14,6 +14,7 @@ from femto_bluesky.model.rois import Roi, RoiError
 from femto_bluesky.viewer.hub import News
 from femto_bluesky.viewer.page import region_edits as edits
 from femto_bluesky.viewer.page import region_files
+from femto_bluesky.viewer.page.in_one_go import in_one_go
 from femto_bluesky.viewer.page.region_boxes import Box, Deed, RegionBoxes
 from femto_bluesky.viewer.page.region_colours import region_colours
 from femto_bluesky.viewer.page.region_list import download, region_list
@@ -128,7 +129,9 @@ class Regions:
             regions, session.detector, session.detectors, self.selected, left_out,
             dict(self._shapes), self._boxes.is_drawing,
         )  # fmt: skip
-        self._shown_detector = session.detector
+        if session.detector != self._shown_detector:
+            # numbers of the one before would be taken for those of this one
+            self._shown_detector, self.view.numbers = session.detector, {}
         if state == self._shown:
             return
         is_whole = self._shown is None
@@ -149,7 +152,8 @@ class Regions:
                     "y1": roi.y1,
                 }
             )  # fmt: skip
-        self._boxes.show(boxes, self.selected, may_change=session.may_change)
+        with in_one_go(session.doc):
+            self._boxes.show(boxes, self.selected, may_change=session.may_change)
         self.view.param.update(
             rows=rows, selected=self.selected or "", detectors=session.detectors,
             is_locked=not session.may_change, is_drawing=self._boxes.is_drawing,
@@ -178,7 +182,8 @@ class Regions:
             return
         state, groups = (detector, sums.version, self.regions), session.hub.groups
         is_known = state == self._looked_at and groups is self._looked_groups
-        if is_known or time.monotonic() < self._look_due:
+        is_other = self._looked_at is not None and self._looked_at[0] != detector
+        if is_known or (time.monotonic() < self._look_due and not is_other):
             return
         self._looked_at, self._looked_groups, self._is_looking = state, groups, True
         regions = {name: roi for name, roi in self.regions.items() if roi.is_on(detector)}
@@ -200,7 +205,8 @@ class Regions:
                 self._is_looking = False
 
         def show(numbers: Mapping[str, Mapping[str, str]]) -> None:
-            self.view.numbers = dict(numbers)
+            if session.detector == detector:
+                self.view.numbers = dict(numbers)
             self._show()
 
         session.in_thread(look, show)

@@ -23,9 +23,6 @@ T = TypeVar("T")
 
 Tone = Literal["info", "good", "warning", "error"]
 
-MAY_CHANGE_HEADER: Final = "x-femto-may-change"
-"""Set by the door, which takes it from whatever a client sends."""
-
 BEHIND_S: Final = 0.1
 """After so long a browser that was behind is looked at again."""
 

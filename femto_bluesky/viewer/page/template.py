@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final
+
+from femto_bluesky.viewer.page.assets import asset
 
 ICON: Final = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
@@ -24,11 +25,11 @@ FILES: Final = {
 
 def filled(**parts: Any) -> Any:
     """The page as a Panel template, with a part at each of its places."""
-    page = _kind()(_text("page.html"))
+    page = _kind()(asset("page.html"))
     page.add_variable("app_favicon", ICON)
     page.add_variable("apple_icon", ICON)
     for name, file in FILES.items():
-        page.add_variable(name, _text(file))
+        page.add_variable(name, asset(file))
     for name, part in parts.items():
         page.add_panel(name, part)
     return page
@@ -45,8 +46,3 @@ def _kind() -> type[Any]:
             return "the page"
 
     return Page
-
-
-@cache
-def _text(name: str) -> str:
-    return (files("femto_bluesky.viewer.page") / name).read_text()

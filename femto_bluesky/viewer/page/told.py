@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from html import escape
-from importlib.resources import files
 from typing import Any, Literal
+
+from femto_bluesky.viewer.page.assets import asset
 
 Tone = Literal["plain", "faint", "warning", "error"]
 
@@ -15,10 +16,9 @@ class Told:
     def __init__(self, name: str) -> None:
         import panel as pn
 
-        style = (files("femto_bluesky.viewer.page") / "told.css").read_text()
         self.view: Any = pn.pane.HTML(
             "", css_classes=[f"fb-{name}"], margin=(2, 0, 4, 0), sizing_mode="stretch_width",
-            stylesheets=[style],
+            stylesheets=[asset("told.css")],
         )  # fmt: skip
 
     def tell(self, *lines: str) -> None:

@@ -125,6 +125,11 @@ def test_photons_iq_and_earlier_runs(
     histogram.until_title("overlaps")
     lines = window.until(lambda: histogram.columns("lines"), "thresholds are marked")
     assert lines["x"] == [1100, 1400]
+    window.click(".fb-log-photons button")
+    window.until(lambda: histogram.y_range[0] > 0.1, "its axis is logarithmic")
+    # so are those of figures whose points are the same on both scales
+    of_steps = window.figure("photons_of_steps")
+    window.until(lambda: 1 < of_steps.y_range[0] < of_steps.y_range[1] < 1e3, "its ends are known")
     window.click(TAB.format("I(q)"))
     iq = window.figure("azimuthal")
     assert iq.title == "I(q) on pilatus"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from femto_bluesky.model.shots import DenseFrame, Shot
 from femto_bluesky.viewer.hub import Hub
 from femto_bluesky.viewer.page.accumulating import AccumulatingPanel, in_words
 from femto_bluesky.viewer.page.mask import MaskPanel
-from femto_bluesky.viewer.snapshots import Snapshots
 from tests.viewer.page.at_once import AtOnce
 
 IMAGE = frozenset({"image"})
@@ -24,15 +22,6 @@ NOON = time.mktime((2026, 11, 23, 12, 0, 0, 0, 0, -1))
 @pytest.fixture
 def live() -> LiveAnalysis:
     return LiveAnalysis()
-
-
-@pytest.fixture
-def hub(live: LiveAnalysis) -> Iterator[Hub]:
-    snapshots = Snapshots(live)
-    found = Hub(live, snapshots)
-    yield found
-    found.close()
-    snapshots.close()
 
 
 def show(

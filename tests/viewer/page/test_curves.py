@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,15 +22,6 @@ from tests.viewer.browser.beam import POWDER_GEOMETRY, Beam, photons, powder
 from tests.viewer.page.at_once import AtOnce
 
 CURVES = frozenset({"curves"})
-
-
-@pytest.fixture
-def hub(live: LiveAnalysis) -> Iterator[Hub]:
-    snapshots = Snapshots(live)
-    found = Hub(live, snapshots)
-    yield found
-    found.close()
-    snapshots.close()
 
 
 class Shown:

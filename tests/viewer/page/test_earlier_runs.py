@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.viewer.hub import Hub
 from femto_bluesky.viewer.page.earlier_runs import NEWEST, EarlierRuns
 from femto_bluesky.viewer.snapshots import Snapshots
 from tests.viewer.browser.beam import POWDER_GEOMETRY, Beam, photons, powder
-
-
-@pytest.fixture
-def hub(live: LiveAnalysis) -> Iterator[Hub]:
-    snapshots = Snapshots(live)
-    found = Hub(live, snapshots)
-    yield found
-    found.close()
-    snapshots.close()
 
 
 def looked(hub: Hub) -> EarlierRuns:

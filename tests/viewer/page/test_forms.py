@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from pydantic import Field
 
-from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.callbacks.live_analysis import LiveAnalysisSettings
 from femto_bluesky.stream.analysis import AnalysisSettings
 from femto_bluesky.viewer.hub import Hub
 from femto_bluesky.viewer.page.forms import SettingsForm
 from femto_bluesky.viewer.page.settings import SettingsPanel
-from femto_bluesky.viewer.snapshots import Snapshots
 from tests.viewer.page.test_session import Opened
 from tests.viewer.shown import seen
 
 SETTINGS = frozenset({"settings"})
-
-
-@pytest.fixture
-def hub(live: LiveAnalysis) -> Iterator[Hub]:
-    snapshots = Snapshots(live)
-    found = Hub(live, snapshots)
-    yield found
-    found.close()
-    snapshots.close()
 
 
 class Filled:

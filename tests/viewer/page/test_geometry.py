@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -93,15 +93,6 @@ def live(tmp_path: Path) -> LiveAnalysis:
     found = LiveAnalysis(directory=tmp_path, photon_files=False)
     seen(found)
     return found
-
-
-@pytest.fixture
-def hub(live: LiveAnalysis) -> Iterator[Hub]:
-    snapshots = Snapshots(live)
-    found = Hub(live, snapshots)
-    yield found
-    found.close()
-    snapshots.close()
 
 
 def test_what_is_typed_is_drawn_dashed_then_set_for_all(
@@ -271,6 +262,9 @@ def test_a_file_fills_the_form_to_the_last_digit(
     assert "no.poni: holds a str, expected a mapping" in browser.said[-1]
     assert "evil" not in browser.said[-1]
     assert "upload" not in browser.said[-1]
+    form.load.filename = "large.yaml"
+    form.load.value = b"a" * 100_001
+    assert browser.said[-1] == "large.yaml has 100001 bytes; a geometry takes no more than 100000"
 
 
 def test_the_centre_is_picked_on_the_image(hub: Hub, live: LiveAnalysis) -> None:

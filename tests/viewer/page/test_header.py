@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +14,6 @@ from femto_bluesky.viewer.page.header import Header, facts, pill, run_in_words
 from femto_bluesky.viewer.page.messages import Messages
 from femto_bluesky.viewer.page.shortcuts import Shortcuts
 from femto_bluesky.viewer.page.theme import DARK, LIGHT, Theme
-from femto_bluesky.viewer.snapshots import Snapshots
 from femto_bluesky.viewer.vitals import Vitals
 from tests.viewer.page.test_session import Opened
 from tests.viewer.shown import seen
@@ -30,15 +28,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture
-def hub(live: LiveAnalysis) -> Iterator[Hub]:
-    snapshots = Snapshots(live)
-    found = Hub(live, snapshots)
-    yield found
-    found.close()
-    snapshots.close()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -16,21 +14,11 @@ from femto_bluesky.viewer.page.cursor import CursorLine
 from femto_bluesky.viewer.page.image import EMPTY, NOTHING, ImageFigure
 from femto_bluesky.viewer.page.palettes import NAMES, colours, no_data
 from femto_bluesky.viewer.pictures import Pictures
-from femto_bluesky.viewer.snapshots import Snapshots
 from tests.viewer.page.at_once import AtOnce
 from tests.viewer.page.screen import Clock, Screen, show
 
 IMAGE = frozenset({"image"})
 PULSE = frozenset({"pulse"})
-
-
-@pytest.fixture
-def hub(live: LiveAnalysis) -> Iterator[Hub]:
-    snapshots = Snapshots(live)
-    found = Hub(live, snapshots)
-    yield found
-    found.close()
-    snapshots.close()
 
 
 @pytest.fixture

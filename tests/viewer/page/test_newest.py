@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from femto_bluesky.callbacks import LiveAnalysis
@@ -13,20 +11,10 @@ from femto_bluesky.viewer.page.image import ImageFigure
 from femto_bluesky.viewer.page.mask import MaskPanel
 from femto_bluesky.viewer.page.newest import Newest
 from femto_bluesky.viewer.page.projections import ProjectionCurves
-from femto_bluesky.viewer.snapshots import Snapshots
 from tests.viewer.page.at_once import AtOnce
 from tests.viewer.page.screen import Clock, Screen, show
 
 IMAGE = frozenset({"image"})
-
-
-@pytest.fixture
-def hub(live: LiveAnalysis) -> Iterator[Hub]:
-    snapshots = Snapshots(live)
-    found = Hub(live, snapshots)
-    yield found
-    found.close()
-    snapshots.close()
 
 
 @pytest.fixture

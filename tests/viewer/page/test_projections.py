@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.viewer.hub import Hub
 from femto_bluesky.viewer.page.image import ImageFigure
 from femto_bluesky.viewer.page.projections import ProjectionCurves
-from femto_bluesky.viewer.snapshots import Snapshots
 from tests.viewer.page.at_once import AtOnce
 from tests.viewer.page.screen import Clock, Screen, show
 
 IMAGE = frozenset({"image"})
 PULSE = frozenset({"pulse"})
-
-
-@pytest.fixture
-def hub(live: LiveAnalysis) -> Iterator[Hub]:
-    snapshots = Snapshots(live)
-    found = Hub(live, snapshots)
-    yield found
-    found.close()
-    snapshots.close()
 
 
 def test_curves_are_made_while_they_are_seen(hub: Hub, live: LiveAnalysis) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from femto_bluesky.viewer.hub import Hub
 from femto_bluesky.viewer.page.region_boxes import GRIP
 from femto_bluesky.viewer.page.region_colours import COLOURS, region_colours
 from femto_bluesky.viewer.page.regions import Regions
-from femto_bluesky.viewer.snapshots import Snapshots
 from tests.viewer.page.at_once import AtOnce
 from tests.viewer.shown import seen
 
@@ -26,15 +24,6 @@ SETTINGS = frozenset({"settings"})
 @pytest.fixture
 def live() -> LiveAnalysis:
     return LiveAnalysis({"a": Roi(x0=1, y0=2, x1=9, y1=10), "b": Roi(x0=3, y0=3, x1=5, y1=6)})
-
-
-@pytest.fixture
-def hub(live: LiveAnalysis) -> Iterator[Hub]:
-    snapshots = Snapshots(live)
-    found = Hub(live, snapshots)
-    yield found
-    found.close()
-    snapshots.close()
 
 
 class Shown:
@@ -221,6 +210,27 @@ def test_why_a_region_is_left_out_stands_in_the_list(live: LiveAnalysis, hub: Hu
     assert shown.regions.view.numbers["b"]["n"] == "4"
 
 
+def test_the_numbers_are_those_of_the_detector_that_is_shown(live: LiveAnalysis, hub: Hub) -> None:
+    live.configure({"rois": {"b": Roi(x0=0, y0=0, x1=2, y1=2)}})
+    seen(live, ("one", "other"), shape=(12, 16))
+    shown = Shown(hub)
+    session, numbers = shown.session, lambda: shown.regions.view.numbers
+    shown.regions.refresh(SETTINGS)
+    of_one = numbers()
+    assert of_one["b"]["n"] == "4"
+    session.is_waiting = True
+    session.choose(detector="other")
+    shown.regions.refresh(SETTINGS)
+    assert numbers() == {}
+    # what was looked at for the other comes too late
+    session.choose(detector="one")
+    session.is_waiting = False
+    session.waiting.pop()()
+    assert numbers() == {}
+    shown.regions.refresh(SETTINGS)
+    assert numbers() == of_one
+
+
 def test_a_file_of_regions_is_taken_in(live: LiveAnalysis, hub: Hub) -> None:
     shown = Shown(hub)
     text = b'{"b": {"x0": 0, "y0": 0, "x1": 2, "y1": 2}}'
@@ -230,6 +240,22 @@ def test_a_file_of_regions_is_taken_in(live: LiveAnalysis, hub: Hub) -> None:
     }  # fmt: skip
     shown.do("load", name="mine.json", data=base64.b64encode(b" " * 1_000_001).decode())
     assert "mine.json has 1000001 bytes" in shown.session.said[-1]
+    # browsers do not even send one that is larger
+    shown.do("load", name="mine.json", data="", size=10**9)
+    assert "mine.json has 1000000000 bytes" in shown.session.said[-1]
+
+
+def test_many_new_regions_are_one_change_of_the_document(
+    live: LiveAnalysis, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = Shown(hub)
+    shown.session.doc.add_root(shown.figure)
+    n_gone_through, models = [], shown.session.doc.models
+    monkeypatch.setattr(models, "recompute", lambda: n_gone_through.append(0))
+    live.configure({"rois": {f"r{x}": Roi(x0=x, y0=0, x1=x + 1, y1=1) for x in range(10)}})
+    shown.regions.refresh(SETTINGS)
+    assert len(shown.grips) == 10
+    assert len(n_gone_through) == 1
 
 
 def test_who_may_only_read_can_only_choose(live: LiveAnalysis, hub: Hub) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from bokeh.document import Document
 
-from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.viewer.hub import Hub, News
 from femto_bluesky.viewer.page.session import Session
-from femto_bluesky.viewer.snapshots import Snapshots
 from tests.viewer.shown import seen
 
 
@@ -59,15 +57,6 @@ class Opened:
                     self.tick()
 
         asyncio.run(work())
-
-
-@pytest.fixture
-def hub(live: LiveAnalysis) -> Iterator[Hub]:
-    snapshots = Snapshots(live)
-    found = Hub(live, snapshots)
-    yield found
-    found.close()
-    snapshots.close()
 
 
 def test_a_slow_browser_is_told_all_news_at_once(hub: Hub) -> None:
