@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import shutil
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+
+from femto_bluesky.sources.catalogs import embedded
 
 # Before anything imports matplotlib: a test must not open windows on a developer's desk.
 os.environ["MPLBACKEND"] = "Agg"
@@ -59,3 +64,24 @@ def pytest_configure(config: pytest.Config) -> None:
     """Where CI is set, as .ci/run does, no test may skip: not in tests/, nor in a doctest."""
     if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
         config.pluginmanager.register(SkippedIsFailed())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def empty_databases_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Of the first one: Tiled takes seconds to make an empty database, and each is as the other.
+
+    Those that are made in processes of their own are made by Tiled.
+    """
+    template = tmp_path_factory.mktemp("template") / embedded.DATABASE
+    connect = embedded._connect
+
+    def connect_to_copy(directory: Path) -> Any:
+        if not (directory / embedded.DATABASE).exists():
+            if not template.exists():
+                connect(template.parent)[0].close()
+            shutil.copyfile(template, directory / embedded.DATABASE)
+        return connect(directory)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded, "_connect", connect_to_copy)
+        yield

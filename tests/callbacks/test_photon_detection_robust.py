@@ -179,6 +179,7 @@ print([str(event.data["dispatcher"]) for _, event in compiled.buffer])
 """
 
 
+@pytest.mark.long
 def test_nothing_is_compiled_when_frames_come(tmp_path, monkeypatch):
     """Not on a machine where nothing has been compiled before, either."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))

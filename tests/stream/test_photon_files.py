@@ -321,6 +321,7 @@ def test_a_disk_that_is_full_stops_the_photons_and_nothing_else(tmp_path, monkey
     assert len(list(tmp_path.iterdir())) == 1, "no empty file is left"
 
 
+@pytest.mark.long
 def test_a_full_scan_of_a_balor_finds_the_truth(tmp_path):
     """5 steps of 10 frames, of the real size, with a spot that comes and goes."""
     settings = BalorSettings(

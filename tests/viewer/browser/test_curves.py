@@ -63,6 +63,7 @@ def test_curves_follow_the_data_until_somebody_zooms(window: Window, beam: Beam)
     beam.end()
 
 
+@pytest.mark.long
 def test_all_can_be_saved(
     tmp_path: Path, started: Callable[..., ResultsServer], new_window: Callable[..., Window]
 ) -> None:

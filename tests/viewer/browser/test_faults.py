@@ -131,6 +131,7 @@ def test_browsers_that_vanish_leave_nothing(
     until(lambda: hubs[0].n_watchers == 0, "it is forgotten")
 
 
+@pytest.mark.long
 def test_a_tab_that_is_not_seen_is_sent_nothing(
     hubs: list[Hub], served: ResultsServer, new_window: Callable[..., Window], beam: Beam
 ) -> None:

@@ -126,6 +126,7 @@ def guarded(live: LiveAnalysis, started: Callable[..., ResultsServer]) -> Result
     return started(live, access=Access(READ, CHANGE))
 
 
+@pytest.mark.long
 def test_who_may_only_read_changes_nothing(
     live: LiveAnalysis, guarded: ResultsServer, new_window: Callable[..., Window]
 ) -> None:

@@ -99,6 +99,7 @@ def test_a_region_is_drawn_moved_resized_and_deleted_with_the_mouse(
     window.until(lambda: list(drawn(image)) == ["ROI 1"], "and gone from the image")
 
 
+@pytest.mark.long
 def test_two_browsers_and_the_prompt_are_in_step(
     live: LiveAnalysis,
     beam: Beam,

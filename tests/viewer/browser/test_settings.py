@@ -56,6 +56,7 @@ def test_a_setting_counts_with_enter_and_all_see_it(
     assert live.cleaning.settings.threshold_adu == 30
 
 
+@pytest.mark.long
 def test_dark_and_pause_by_key_but_not_while_typing(window: Window, beam: Beam) -> None:
     beam.scan()
     assert not window.run(IS_DARK)

@@ -11,6 +11,12 @@ from femto_bluesky.viewer.hub import Hub
 from femto_bluesky.viewer.snapshots import Snapshots
 
 
+@pytest.fixture(autouse=True)
+def no_document_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that a test before ended amid a callback leaves its document as the current one."""
+    monkeypatch.setattr("bokeh.io.doc._PATCHED_CURDOCS", [])
+
+
 @pytest.fixture
 def hub(live: LiveAnalysis) -> Iterator[Hub]:
     snapshots = Snapshots(live)
