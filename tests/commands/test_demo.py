@@ -19,6 +19,7 @@ from tests.viewer.shown import ask
 SMALL = RingSettings(shape=(40, 60), x0=10.0, y0=20.0)
 
 
+@pytest.mark.long
 def test_it_scans_on_and_is_watched_until_it_is_interrupted(tmp_path: Path) -> None:
     options = ["--out", tmp_path, "--steps", "2", "--frames", "2", "--port", "0"]
     with started(*COMMAND, "demo", *options) as demo:

@@ -192,6 +192,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_all_processes_and_keeps_what_was_found(tmp_path: Path) -> None:
     """As a terminal sends it: to every process of the group at once."""
     raw = write(tmp_path / "a.h5", frames(80))

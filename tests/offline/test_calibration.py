@@ -110,6 +110,7 @@ def test_the_simulated_powder_of_the_package():
     assert found.uncertainties["rotation_deg"] > 10  # without a tilt, it has no direction
 
 
+@pytest.mark.long
 def test_pyfai_finds_the_same_on_the_sectors(share):
     """The sectors, given to pyFAI as control points, lead it to the same geometry."""
     from pyFAI.geometryRefinement import GeometryRefinement

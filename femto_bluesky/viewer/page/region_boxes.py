@@ -21,7 +21,7 @@ Deed = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class RegionBox:
     """A region as it is drawn.
 
     One that does not fit the frames is dashed. The name of one `is_at_top` stands within it.
@@ -80,7 +80,7 @@ class RegionBoxes:
         if is_drawing != self.is_drawing:
             self._pen.tags = ["draw"] if is_drawing else []
 
-    def show(self, boxes: Sequence[Box], selected: str | None, *, may_change: bool) -> None:
+    def show(self, boxes: Sequence[RegionBox], selected: str | None, *, may_change: bool) -> None:
         """Draw these and no others. Of two above each other the smaller one can be taken."""
         if self._is_held:
             held = [box for name in self._names for box in boxes if box.name == name]
@@ -98,7 +98,7 @@ class RegionBoxes:
                 grip.update(**_edges(boxes[i].roi))
         self._set_rows(boxes, selected)
 
-    def _set_rows(self, boxes: Sequence[Box], selected: str | None) -> None:
+    def _set_rows(self, boxes: Sequence[RegionBox], selected: str | None) -> None:
         columns = _columns(boxes, selected)
         if columns != dict(self._rows.data):
             self._rows.data = columns
@@ -180,7 +180,7 @@ def _edges(roi: Roi) -> dict[str, int]:
     return {"left": roi.x0, "right": roi.x1, "top": roi.y0, "bottom": roi.y1}
 
 
-def _columns(boxes: Sequence[Box], selected: str | None) -> dict[str, list[Any]]:
+def _columns(boxes: Sequence[RegionBox], selected: str | None) -> dict[str, list[Any]]:
     """The boxes as columns of what is drawn."""
     chosen = [box.name == selected for box in boxes]
     return {

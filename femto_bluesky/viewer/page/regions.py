@@ -15,7 +15,7 @@ from femto_bluesky.viewer.hub import News
 from femto_bluesky.viewer.page import region_edits as edits
 from femto_bluesky.viewer.page import region_files
 from femto_bluesky.viewer.page.in_one_go import in_one_go
-from femto_bluesky.viewer.page.region_boxes import Box, Deed, RegionBoxes
+from femto_bluesky.viewer.page.region_boxes import Deed, RegionBox, RegionBoxes
 from femto_bluesky.viewer.page.region_colours import region_colours
 from femto_bluesky.viewer.page.region_list import download, region_list
 from femto_bluesky.viewer.page.region_statistics import (
@@ -144,7 +144,7 @@ class Regions:
             if is_on:
                 rows_of_image, _ = self._shapes.get(session.detector or "", (0, 0))
                 is_at_top = roi.y0 < rows_of_image / 30
-                boxes.append(Box(name, roi, colours[name], not note, is_at_top))
+                boxes.append(RegionBox(name, roi, colours[name], not note, is_at_top))
             rows.append(
                 {
                     "name": name, "colour": colours[name], "note": note, "is_off": not is_on,

@@ -35,6 +35,7 @@ def until_points(window: Window, name: str, n: int, figure: str = STEPS) -> dict
     )
 
 
+@pytest.mark.long
 def test_curves_follow_the_data_until_somebody_zooms(window: Window, beam: Beam) -> None:
     beam.shot(0.0, n=3)
     beam.shot(1.0, n=3)

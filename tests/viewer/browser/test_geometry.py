@@ -67,6 +67,7 @@ def test_a_geometry_is_typed_seen_set_and_kept(
     assert (tmp_path / "results" / "pilatus_2.poni").exists()
 
 
+@pytest.mark.long
 def test_a_sum_is_stopped_begun_anew_and_brought_back(
     live: LiveAnalysis, beam: Beam, window: Window
 ) -> None:

@@ -147,6 +147,7 @@ def test_another_detector_is_shown_as_a_whole(window: Window, live: LiveAnalysis
     assert unit(image)[0] == pytest.approx(unit(image)[1])
 
 
+@pytest.mark.long
 def test_numbers_in_the_title_are_those_of_the_sum(window: Window, beam: Beam) -> None:
     beam.live.configure({"accumulate": False})
     beam.shot()

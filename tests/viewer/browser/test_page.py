@@ -89,6 +89,7 @@ def test_it_comes_back_when_the_server_does(
     window.until_text(".fb-state", "live")
 
 
+@pytest.mark.long
 def test_keys(live: LiveAnalysis, window: Window, beam: Beam) -> None:
     beam.scan(n=2)
     window.figure("image").until_title("Sum of 6 images")

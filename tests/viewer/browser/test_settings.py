@@ -29,6 +29,7 @@ def colour(name: str) -> str:
     return f"rgb({int(name[1:3], 16)}, {int(name[3:5], 16)}, {int(name[5:7], 16)})"
 
 
+@pytest.mark.long
 def test_a_setting_counts_with_enter_and_all_see_it(
     live: LiveAnalysis, beam: Beam, window: Window, served: ResultsServer, new_window: Windows
 ) -> None:

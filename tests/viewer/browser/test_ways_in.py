@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
@@ -16,6 +17,7 @@ from tests.viewer.browser.window import Window
 TOKEN = "may-change-all"
 
 
+@pytest.mark.long
 def test_a_link_in_a_chat_leads_in(
     live: LiveAnalysis,
     started: Callable[..., ResultsServer],
