@@ -179,7 +179,7 @@ def test_a_part_of_the_page_that_fails(
 def test_a_hub_that_fails(
     monkeypatch: pytest.MonkeyPatch, window: Window, beam: Beam, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def look(*_: Any) -> Any:
+    def look(*_: Any) -> Any:
         raise RuntimeError("cannot look today")
 
     monkeypatch.setattr(Hub, "_look", look)
