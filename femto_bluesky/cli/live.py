@@ -16,11 +16,10 @@ from femto_bluesky.cli.options import (
     Out,
     Rois,
     SettingsFile,
-    settings_of,
-    with_geometry,
+    analysis_of,
 )
 from femto_bluesky.cli.serving import Host, Port, serving, stop_asked
-from femto_bluesky.cli.shared import made, told
+from femto_bluesky.cli.shared import told
 
 if TYPE_CHECKING:
     from femto_bluesky.sources.documents import Document
@@ -51,17 +50,14 @@ def live(
 
     Frames are read from the files that the documents name. It goes on until Ctrl-C.
     """
-    from femto_bluesky.callbacks import LiveAnalysis
     from femto_bluesky.callbacks.result_files import ResultFiles
     from femto_bluesky.sources.documents import with_stops
     from femto_bluesky.sources.moved import moved
 
     with told():
         published = _source(documents, prefix)
-        wanted = with_geometry(settings_of(settings, roi), geometry, calibrant)
         folders = mapped(path_map)
-        # without --out nothing is left anywhere, no photon file beside the raw ones either
-        analysis = LiveAnalysis(**wanted, directory=made(out), photon_files=out is not None)
+        analysis = analysis_of(settings, roi, geometry, calibrant, out)
         if out is not None:
             analysis.subscribe(ResultFiles(analysis, out))
         analysis.subscribe(_tell)

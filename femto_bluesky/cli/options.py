@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from femto_bluesky.cli.shared import in_words
+from femto_bluesky.cli.shared import in_words, made
 from femto_bluesky.model.rois import Roi, RoiError
+
+if TYPE_CHECKING:
+    from femto_bluesky.callbacks import LiveAnalysis
 
 SettingsFile = Annotated[
     Path | None,
@@ -30,7 +33,24 @@ CalibrantName = Annotated[
 Out = Annotated[Path | None, typer.Option(help="where results are left (made where missing)")]
 
 
-def settings_of(path: Path | None, rois: list[str] | None) -> dict[str, Any]:
+def analysis_of(
+    settings: Path | None,
+    rois: list[str] | None,
+    geometry: Path | None,
+    calibrant: str | None,
+    out: Path | None,
+) -> LiveAnalysis:
+    """The analysis that the options ask for. Raises what is wrong with one of them.
+
+    Without `out` nothing is left anywhere, no photon file beside the raw ones either.
+    """
+    from femto_bluesky.callbacks import LiveAnalysis
+
+    wanted = _with_geometry(_settings_of(settings, rois), geometry, calibrant)
+    return LiveAnalysis(**wanted, directory=made(out), photon_files=out is not None)
+
+
+def _settings_of(path: Path | None, rois: list[str] | None) -> dict[str, Any]:
     """The settings in a file, with the regions that the options name.
 
     Raises `SettingsError` and `RoiError`.
@@ -64,7 +84,7 @@ def settings_of(path: Path | None, rois: list[str] | None) -> dict[str, Any]:
     return known | {"rois": {**known["rois"], **given}}
 
 
-def with_geometry(
+def _with_geometry(
     settings: dict[str, Any], geometry: Path | None, calibrant: str | None
 ) -> dict[str, Any]:
     """The settings with the geometry in a file for every detector, and lines of a calibrant."""

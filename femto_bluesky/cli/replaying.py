@@ -23,11 +23,10 @@ from femto_bluesky.cli.options import (
     Out,
     Rois,
     SettingsFile,
-    settings_of,
-    with_geometry,
+    analysis_of,
 )
 from femto_bluesky.cli.serving import Host, Port, kept_until_stopped, serving
-from femto_bluesky.cli.shared import finish, made, progress_bar, told
+from femto_bluesky.cli.shared import finish, progress_bar, told
 from femto_bluesky.model.rois import RoiError
 from femto_bluesky.model.step_text import TextColumn, text_columns, with_photons
 
@@ -69,14 +68,10 @@ def replay(
     port: Port = None,
 ) -> None:
     """Analyse recorded runs again: ROI means of each step, accumulated images, I(q), pictures."""
-    from femto_bluesky.callbacks import LiveAnalysis
-
     with told():
         if (host is not None or port is not None) and not serve:
             raise ValueError("--host and --port are of the page; give --serve too")
-        # without --out nothing is left anywhere, no photon file beside the raw ones either
-        wanted = with_geometry(settings_of(settings, roi), geometry, calibrant)
-        live = LiveAnalysis(**wanted, directory=made(out), photon_files=out is not None)
+        live = analysis_of(settings, roi, geometry, calibrant, out)
         callbacks = [live, *(_loaded(spec, out) for spec in callback or ())]
         documents = documents_from(sources, catalog, mapped(path_map))
     with ExitStack() as page:

@@ -194,7 +194,6 @@ class Hub:
         """Do something with the analysis between two shots, such as to begin a sum anew."""
         with self.live.shell.lock:
             action()
-            self.live.n_changes += 1
         self.snapshots.forget()
 
     def close(self) -> None:

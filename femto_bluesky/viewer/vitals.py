@@ -36,7 +36,6 @@ class Vitals:
     rate_hz: float
     every_s: float | None
     latency_s: float | None
-    n_shots: int
     n_lost: int
     run: Mapping[str, Any]
 
@@ -56,7 +55,6 @@ def vitals_of(pulse: Pulse, rate_hz: float, failures: Sequence[object], now: flo
         rate_hz,
         sum(gaps) / len(gaps) if gaps else None,
         None if pulse.shot_at is None else pulse.latency_s,
-        pulse.n_shots,
         pulse.n_lost,
         dict(pulse.newest),
     )

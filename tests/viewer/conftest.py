@@ -10,6 +10,8 @@ import pytest
 
 from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.viewer import ResultsServer, serve
+from femto_bluesky.viewer.hub import Hub
+from femto_bluesky.viewer.snapshots import Snapshots
 from tests.viewer.shown import ROIS
 
 
@@ -25,6 +27,16 @@ def warnings_are_logged() -> Iterator[None]:
 @pytest.fixture
 def live() -> LiveAnalysis:
     return LiveAnalysis(ROIS)
+
+
+@pytest.fixture
+def hub(live: LiveAnalysis) -> Iterator[Hub]:
+    """What looks at an analysis for all browsers; it does so when a test says so."""
+    snapshots = Snapshots(live)
+    found = Hub(live, snapshots)
+    yield found
+    found.close()
+    snapshots.close()
 
 
 @pytest.fixture

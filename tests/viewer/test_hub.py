@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from femto_bluesky import Roi
 from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.viewer.hub import Hub, News
-from femto_bluesky.viewer.snapshots import Snapshots
 from tests.viewer.shown import seen
 
 
@@ -25,15 +24,6 @@ class Browser:
     def tell(self, news: frozenset[News]) -> None:
         self.told.append(news)
         self.news |= news
-
-
-@pytest.fixture
-def hub(live: LiveAnalysis) -> Iterator[Hub]:
-    snapshots = Snapshots(live)
-    found = Hub(live, snapshots)
-    yield found
-    found.close()
-    snapshots.close()
 
 
 def watched(hub: Hub, is_done: Callable[[], bool], doing: Callable[[], object] = int) -> None:

@@ -39,7 +39,7 @@ def test_a_geometry_is_typed_seen_set_and_kept(
 ) -> None:
     beam.scan()
     window.until_text(".fb-sum", "sum of 6 frames, 1 run.*")
-    assert window.value(".fb-pixel-size-m") == "172"
+    window.until_value(".fb-pixel-size-m", "172")
     for name, text in TYPED.items():
         window.fill(f".fb-{name}", text, enter=False)
     window.fill(".fb-q-lines", "1.51, 2.14", enter=False)

@@ -79,7 +79,7 @@ def test_a_region_is_drawn_moved_resized_and_deleted_with_the_mouse(
     window.until(lambda: "ROI 1" in boxes(live), "it is there")
     assert boxes(live) == {"ring": (20, 30, 60, 70), "ROI 1": (50, 40, 100, 90)}
     window.until(lambda: listed(window) == ["ring", "ROI 1"], "the list shows it")
-    assert window.value(f"{CHOSEN} .fb-region-name") == "ROI 1"
+    window.until_value(f"{CHOSEN} .fb-region-name", "ROI 1")
     # whoever lets go of it has it where it is, on whole pixels, and the next drag draws none
     image.drag((80, 60), (90.4, 55))
     window.until(lambda: boxes(live)["ROI 1"] == (60, 35, 110, 85), "it is moved")

@@ -19,7 +19,7 @@ from tests.viewer.page.test_session import Opened
 from tests.viewer.shown import seen
 
 NONE = frozenset[Any]()
-LIVE = Vitals("live", "shots come", 9.87, 0.1, 0.034, 100, 0, {})
+LIVE = Vitals("live", "shots come", 9.87, 0.1, 0.034, 0, {})
 
 
 class Clock:
