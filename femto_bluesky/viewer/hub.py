@@ -1,7 +1,7 @@
 """What all browsers share: it looks at the analysis again and again, and tells them what is new.
 
 Nothing of it runs in the thread of the RunEngine, and nothing there calls it: cheap counters are
-compared a hundred times a second, and what has moved on is looked at once for all browsers. While
+compared two hundred times a second, and what has moved on is looked at once for all browsers. While
 no browser watches, it does nothing.
 """
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 News = Literal["image", "curves", "settings", "pulse"]
 """What has changed: a sum; curves and tables; settings; or time has gone by."""
 
-TICK_S: Final = 0.01
+TICK_S: Final = 0.005
 PULSE_S: Final = 0.5
 CURVES_S: Final = 0.25
 SETTINGS_S: Final = 0.25

@@ -77,6 +77,27 @@ def test_an_image_of_one_value(kind):
     assert Limits.of(kind, math.nan, math.inf).high == 1
 
 
+@pytest.mark.parametrize("kind", ["log", "sqrt", "linear"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(4000, dtype=np.uint32) % 700,
+        np.arange(4000, dtype=np.int32) % 700 - 350,
+        np.arange(4000, dtype=np.uint64) % 700 + 2**40,
+        np.uint8(255) - np.arange(4000, dtype=np.uint8) % 200,
+        np.arange(4000, dtype=np.int64) * 1000,
+        np.zeros((0, 7), np.uint16),
+    ],
+    ids=["counts", "negative", "large", "the largest there is", "far apart", "none"],
+)
+def test_counts_have_the_colours_of_their_values(kind, values):
+    limits = Limits.of(kind, 10, 600)
+    one_by_one = [limits.codes(value.astype(float), None) for value in values.reshape(-1, 1)[:900]]
+    found = limits.codes(values, None)
+    assert (found.shape, found.dtype) == (values.shape, np.uint8)
+    assert found.ravel()[:900].tolist() == [int(code[0]) for code in one_by_one]
+
+
 def test_what_carries_no_data_has_no_colour():
     codes = Limits.of("log", 0, 9).codes(np.array([0.0, np.nan, 5]), np.array([True, False, False]))
     assert codes.tolist()[:2] == [0, 0]

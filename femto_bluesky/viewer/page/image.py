@@ -1,7 +1,7 @@
 """The image in the middle of the page: what is in sight, as fast as the browser shows it.
 
-Pictures go their own way to the browser: deflated, one at a time, and into what is drawn in place.
-The other half is image.js.
+Pictures go their own way to the browser: deflated, one at a time, and into what is drawn in place,
+with all that is written beside them, so that the browser paints once. The other half is image.js.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ImageFigure:
         self._n_kinds = 0
         self._is_moving = False
         self._limits: Limits | None = None
-        self._units = ""
+        self._ticks: Mapping[float, str] = {}
         self._no_data = ""  # what they are painted in; empty: as it suits the palette
         self._make_figure()
         self.colour(self.scale, self.palette)
@@ -68,7 +68,10 @@ class ImageFigure:
         for ends in (self.figure.x_range, self.figure.y_range):
             for end in ("start", "end"):
                 ends.on_change(end, lambda attr, old, new: self._moving())
-        _run_when_drawn(self.figure, wire=self.wire, back=self.back, shown=self._shown)
+        _run_when_drawn(
+            self.figure, wire=self.wire, back=self.back, shown=self._shown,
+            renderer=self._renderer, bar=self._bar, mapper=self.mapper,
+        )  # fmt: skip
 
     @property
     def window(self) -> Window | None:
@@ -82,7 +85,7 @@ class ImageFigure:
     def colour(self, scale: ColourScale, palette: str) -> None:
         """Colour the image anew."""
         self.scale, self.palette = scale, palette
-        self._mapper.palette = [self._no_data or no_data(palette), *colours(palette)]
+        self.mapper.palette = [self._no_data or no_data(palette), *colours(palette)]
         self._bar_mapper.palette = list(colours(palette))
         self.want()
 
@@ -137,27 +140,36 @@ class ImageFigure:
         if made is None:
             self._flow.nothing()
             if self._session.hub.pictures.kind(self._session.detector or "") is None:
-                self._title(NOTHING if self.picture is None else EMPTY)
-                self._renderer.visible = False
+                self._send_none(NOTHING if self.picture is None else EMPTY)
             return
         picture, base, data = made
         if picture.kind != self._kind:
             self._kind, self._n_kinds = picture.kind, self._n_kinds + 1
         self.picture = picture
         view, (rows, columns) = picture.view, picture.codes.shape
+        ticks = self._ticks_of(picture.limits)
         self.wire.data = {
             "bytes": [np.frombuffer(data, np.uint8)], "number": [picture.number],
             "base": [0 if base is None else base.number], "rows": [rows], "columns": [columns],
             "y": [view.y0], "x": [view.x0], "dh": [rows * view.factor],
             "dw": [columns * view.factor], "kind": [self._n_kinds],
             "all_rows": [picture.shape[0]], "all_columns": [picture.shape[1]],
+            "title": [picture.title], "units": [picture.units],
+            "ticks": [list(ticks)], "labels": [list(ticks.values())],
         }  # fmt: skip
-        self._renderer.visible = True
         self._flow.sent(picture.number, self._clock())
-        self._title(picture.title)
-        self._show_limits(picture.limits, picture.units)
         for function in self.on_picture:
             function(picture)
+
+    def _send_none(self, title: str) -> None:
+        """Have the browser say why it shows no picture."""
+        if self.wire.data.get("title") != [title]:
+            self.wire.data = {"number": [0], "title": [title]}
+
+    def _ticks_of(self, limits: Limits) -> Mapping[float, str]:
+        if limits != self._limits:
+            self._limits, self._ticks = limits, limits.ticks()
+        return self._ticks
 
     # from the browser
 
@@ -192,7 +204,13 @@ class ImageFigure:
     # the figure
 
     def _make_figure(self) -> None:
-        from bokeh.models import ColumnDataSource, FixedTicker, Image, LinearColorMapper, Range1d
+        from bokeh.models import (
+            ColumnDataSource,
+            FixedTicker,
+            ImageRGBA,
+            LinearColorMapper,
+            Range1d,
+        )
         from bokeh.models.annotations import ColorBar
         from bokeh.models.tools import BoxZoomTool, PanTool, ResetTool, SaveTool, WheelZoomTool
         from bokeh.plotting import figure
@@ -209,35 +227,21 @@ class ImageFigure:
         )  # fmt: skip
         self.figure.toolbar.logo = None
         self.figure.grid.visible = False
-        self._mapper = LinearColorMapper(low=0, high=N_COLOURS)
-        self._shown = ColumnDataSource(
-            data={"image": [np.zeros((1, 1), np.uint8)], "x": [0], "y": [0], "dw": [0], "dh": [0]}
-        )
-        image = Image(image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=self._mapper)
+        # the browser looks colours up itself: Bokeh takes several milliseconds to
+        self.mapper: Any = LinearColorMapper(low=0, high=N_COLOURS)
+        nowhere = {"x": [0], "y": [0], "dw": [0], "dh": [0]}
+        pixels, codes = np.zeros((1, 1), np.uint32), np.zeros(1, np.uint8)
+        self._shown = ColumnDataSource(data={"image": [pixels], "codes": [codes], **nowhere})
+        image = ImageRGBA(image="image", x="x", y="y", dw="dw", dh="dh")
         self._renderer: Any = self.figure.add_glyph(
             self._shown, image, name="picture", level="image"
         )
         self._bar_mapper = LinearColorMapper(low=0, high=1)
-        self._ticker = FixedTicker(ticks=[])
         self._bar = ColorBar(
-            color_mapper=self._bar_mapper, ticker=self._ticker, width=14, padding=6,
+            color_mapper=self._bar_mapper, ticker=FixedTicker(ticks=[]), width=14, padding=6,
             label_standoff=4, title="",
         )  # fmt: skip
         self.figure.add_layout(self._bar, "right")
-
-    def _title(self, text: str) -> None:
-        if self.figure.title.text != text:
-            self.figure.title.text = text
-
-    def _show_limits(self, limits: Limits, units: str) -> None:
-        if units != self._units:
-            self._units = self._bar.title = units
-        if limits != self._limits:
-            self._limits = limits
-            ticks: dict[Any, Any] = {**limits.ticks()}
-            if ticks != self._bar.major_label_overrides:
-                self._bar.major_label_overrides = ticks
-                self._ticker.ticks = list(ticks)
 
 
 def _run_when_drawn(figure: Any, **models: Any) -> None:
@@ -245,6 +249,6 @@ def _run_when_drawn(figure: Any, **models: Any) -> None:
     from bokeh.models import CustomJS
 
     script = CustomJS(args={"figure": figure, **models}, code=asset("image.js"))
-    figure.tags = list(models.values())  # for those who look on: wire, back, shown
+    figure.tags = [models["wire"], models["back"], models["shown"]]  # for those who look on
     for size in ("inner_width", "inner_height"):
         figure.js_on_change(size, script)

@@ -32,7 +32,7 @@ def codes_of(image: Figure) -> np.ndarray:
     """What the browser has drawn."""
     columns = image.columns("picture")
     assert columns is not None
-    return np.array(columns["image"][0])
+    return np.array(columns["codes"][0])
 
 
 def unit(image: Figure) -> tuple[float, float]:

@@ -54,7 +54,7 @@ def opened(
 def is_painted(window: Window) -> bool:
     """Whether the image has been drawn, with more than one colour."""
     columns = window.figure("image").columns("picture")
-    return columns is not None and len(set(columns["image"][0])) > 2
+    return columns is not None and len(set(columns["codes"][0])) > 2
 
 
 DRAWN = """words => Bokeh.documents.some(doc => [...doc._all_models.values()].some(model =>

@@ -26,10 +26,18 @@ class Screen:
         self.image = image
         self.codes: Any = None
         self.number = self.n = self.n_received = self.kind = 0
+        self.title, self.units, self.is_blank = "", "", True
+        self.ticks: dict[float, str] = {}
         image.wire.on_change("data", lambda attr, old, new: self._receive(new))
 
     def _receive(self, sent: dict[str, list[Any]]) -> None:
+        self.title = sent["title"][0]
+        self.is_blank = sent["number"] == [0]
+        if self.is_blank:
+            return
         self.n_received += 1
+        self.ticks = dict(zip(sent["ticks"][0], sent["labels"][0], strict=True))
+        self.units = sent["units"][0]
         codes = np.frombuffer(zlib.decompress(sent["bytes"][0].tobytes()), np.uint8)
         codes = codes.reshape(sent["rows"][0], sent["columns"][0])
         if sent["base"][0]:

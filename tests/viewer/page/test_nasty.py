@@ -220,7 +220,7 @@ class Page:
         self.say(0)
 
     def _painted(self, sent: Any) -> None:
-        self.painted = sent["number"][0]
+        self.painted = sent["number"][0] or self.painted
 
     def say(self, painted: int) -> None:
         self.n += 1
