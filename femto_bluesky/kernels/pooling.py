@@ -38,18 +38,13 @@ class Extremes(NamedTuple):
     hottest: float
 
 
-@njit(cache=True, nogil=True)
-def _raise_to(row: Any, top: Any) -> None:
+@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz"})
+def _raise_and_sum(row: Any, top: Any, zero: Any) -> Any:
+    total = zero
     for i in range(row.shape[0]):
         value = row[i]
         top[i] = max(top[i], value)
-
-
-@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz"})
-def _sum_of(row: Any, zero: Any) -> Any:
-    total = zero
-    for i in range(row.shape[0]):
-        total += row[i]
+        total += value
     return total
 
 
@@ -60,34 +55,46 @@ def _add_to(row: Any, sums: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _largest_across(top: Any, factor: int, out: Any) -> None:
+def _larger_of_two(some: Any, others: Any, out: Any) -> None:
+    for i in range(others.shape[0]):
+        one, other = some[i], others[i]
+        out[i] = max(one, other)
+
+
+@njit(cache=True, nogil=True)
+def _largest_across(top: Any, spare: Any, factor: int, out: Any) -> None:
+    """The largest of each `factor` values; both rows, as long as each other, are written to.
+
+    Each value becomes the largest of itself and 1, 3, 7... that follow it: few passes, which
+    vectorise as a loop over each block does not (into another row, or they would not either).
+    """
     n, n_full = top.shape[0], top.shape[0] // factor
-    for c in range(n_full):
-        largest = top[c * factor]
-        for i in range(c * factor + 1, (c + 1) * factor):
-            value = top[i]
-            largest = max(largest, value)
-        out[c] = largest
     if n_full < out.shape[0]:
         largest = top[n_full * factor]
-        for i in range(n_full * factor, n):
+        for i in range(n_full * factor + 1, n):
             largest = max(largest, top[i])
         out[n_full] = largest
+    width = 1
+    while width < factor:
+        away = min(width, factor - width)
+        _larger_of_two(top, top[away:], spare)
+        top, spare = spare, top
+        width += away
+    for c in range(n_full):
+        out[c] = top[c * factor]
 
 
 @njit(cache=True, nogil=True)
 def _max(
     img: Any, y0: int, y1: int, x0: int, x1: int, factor: int, lowest: Any, zero: Any, out: Any
 ) -> Any:
-    top = np.empty(x1 - x0, img.dtype)
+    top, spare = np.empty(x1 - x0, img.dtype), np.empty(x1 - x0, img.dtype)
     total = zero
     for r in range(out.shape[0]):
         top[:] = lowest
         for y in range(y0 + r * factor, min(y0 + (r + 1) * factor, y1)):
-            row = img[y, x0:x1]
-            _raise_to(row, top)
-            total += _sum_of(row, zero)
-        _largest_across(top, factor, out[r])
+            total += _raise_and_sum(img[y, x0:x1], top, zero)
+        _largest_across(top, spare, factor, out[r])
     return total
 
 
@@ -106,10 +113,19 @@ def _largest_valid(img: Any, mask: Any, y0: int, y1: int, x0: int, x1: int) -> A
 
 @njit(cache=True, nogil=True)
 def _settle(
-    img: Any, mask: Any, y0: int, y1: int, x0: int, x1: int, factor: int, out: Any, empty: Any
+    img: Any,
+    mask: Any,
+    y0: int,
+    y1: int,
+    x0: int,
+    x1: int,
+    factor: int,
+    lowest: Any,
+    out: Any,
+    empty: Any,
 ) -> int:
     """Look again at blocks whose largest pixel is 0, at their valid pixels alone."""
-    n_empty = 0
+    n_empty, is_unsigned = 0, lowest == 0
     for r in range(out.shape[0]):
         top = y0 + r * factor
         bottom = min(top + factor, y1)
@@ -117,7 +133,7 @@ def _settle(
             if out[r, c] != 0:
                 continue
             left = x0 + c * factor
-            if not mask[top, left] and img[top, left] == 0:
+            if not mask[top, left] and (is_unsigned or img[top, left] == 0):
                 continue
             right = min(left + factor, x1)
             is_known, largest = _largest_valid(img, mask, top, bottom, left, right)
@@ -200,7 +216,7 @@ def pool_max(
     empty = None
     if mask is not None:
         empty = np.zeros(out.shape, np.bool_)
-        if not _settle(image, mask, y0, y1, x0, x1, factor, out, empty):
+        if not _settle(image, mask, y0, y1, x0, x1, factor, lowest, out, empty):
             empty = None
     return Pooled(out, empty, float(total))
 

@@ -153,7 +153,7 @@ async function show(sent) {
 
 wire.properties.data.change.connect(() => {
   const sent = wire.data;
-  queue = queue.then(() => show(sent));
+  queue = queue.then(() => show(sent)).catch((error) => console.warn(error));
 });
 mapper.properties.palette.change.connect(recolour);
 for (const property of [figure.properties.inner_width, figure.properties.inner_height])
