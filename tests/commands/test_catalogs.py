@@ -109,6 +109,7 @@ def test_what_cannot_be_meant_is_said_in_a_line(lines, arguments, words):
     assert "Traceback" not in done.output
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # Tiled's own
 def test_upload_brings_lines_into_a_catalog(lines, tmp_path: Path):
     need_a_catalog()

@@ -156,6 +156,7 @@ def test_demo_agrees_with_the_truth(tmp_path: Path) -> None:
     assert "sum of 30 images" in again.output
 
 
+@pytest.mark.long
 def test_a_second_demo_is_another_scan(tmp_path: Path) -> None:
     for _ in range(2):
         done = run("demo", "--once", "--out", tmp_path, "--steps", "2", "--frames", "2")

@@ -50,6 +50,7 @@ def test_one_photon_file_and_one_line_for_each_raw_file(tmp_path: Path) -> None:
     assert lines[1].startswith("b.h5: 5 frames")
 
 
+@pytest.mark.long
 def test_several_processes_give_the_same_file(tmp_path: Path) -> None:
     raw = write(tmp_path / "a.h5", frames(12))
     for number in ("1", "2"):

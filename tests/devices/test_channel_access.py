@@ -90,6 +90,7 @@ def test_frames_are_read_while_the_ioc_writes_them(run):
     assert found["means"] == [1, 4, 7, 10]
 
 
+@pytest.mark.long
 def test_a_disconnection_fails_the_scan_and_the_next_one_is_analysed(run):
     found = run("loss")
     assert found["said"].startswith("DetectorLostError: cam: the IOC LOOP: is gone")

@@ -231,8 +231,7 @@ def test_a_damaged_first_frame_leaves_no_photon_file(tmp_path):
 
 
 # --- processes -----------------------------------------------------------------------------
-
-
+@pytest.mark.long
 def test_a_worker_that_dies_is_named_and_the_next_file_goes_on(tmp_path):
     raw = write(tmp_path / "a.h5", frames(200))
     with Workers(2) as workers:

@@ -7,9 +7,12 @@ import re
 from pathlib import Path
 from urllib.request import urlopen
 
+import pytest
+
 from tests.profiles.prompt import prompt, write_settings
 
 
+@pytest.mark.long
 def test_each_line_of_the_banner_works_as_it_stands(tmp_path: Path) -> None:
     lines_of = f"lines:{tmp_path / 'lines'}"
     settings = write_settings(tmp_path, catalog=lines_of, page={"port": 0})

@@ -37,6 +37,7 @@ def test_the_profiles_differ_in_their_devices_and_settings_only() -> None:
         assert path.exists(), f"{path} leads nowhere"
 
 
+@pytest.mark.long
 def test_what_does_not_answer_is_named_and_found_when_it_does(tmp_path: Path) -> None:
     settings = tmp_path / "beamline.yaml"
     found = {

@@ -26,6 +26,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_a_day(folder: Path) -> None:
     need_a_catalog()
     settings = write_settings(folder)

@@ -19,6 +19,7 @@ need_a_catalog()
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
+@pytest.mark.long
 def test_a_catalog_gives_i_of_q_of_each_step(tmp_path):
     rings = RingFrames(RingSettings(shape=(60, 80), x0=20, y0=30, distance_m=0.015))
     geometry = Geometry(
