@@ -7,6 +7,11 @@ VENV ?= .venv
 # Options of the demo (make demo ARGS=--once), and how many tests run side by side.
 ARGS ?=
 JOBS ?= 2
+# With LOCK=requirements/ci.txt, as in continuous integration, exactly these versions are installed,
+# each only if its hash is right; without, the newest that the bounds in pyproject.toml allow.
+LOCK ?=
+# uv, which makes the lock and finds the lowest versions, and pip-audit: never among our own.
+TOOLS ?= .venv-tools
 
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip install --disable-pip-version-check --quiet
@@ -14,7 +19,7 @@ say = @printf '==> %s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo console test lint types layers tests long docs bench clean
+.PHONY: help demo console test lint types layers tests long docs bench lock newest lowest audit clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,9 +72,35 @@ bench: $(VENV)/.full  ## measure speed; each figure is a ratio to something meas
 	$(say) 'Measuring (pytest-benchmark)'
 	@$(bin)/python -m pytest -q -p no:xdist --benchmark-only --benchmark-columns=median,iqr,rounds benchmarks $(ARGS)
 
+lock: $(TOOLS)/.made  ## write requirements/ci.txt anew: the newest versions that the bounds allow
+	$(say) 'Writing requirements/ci.txt (uv pip compile)'
+	@$(TOOLS)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --custom-compile-command 'make lock' --extra test --extra docs --extra catalog \
+		--output-file requirements/ci.txt pyproject.toml requirements/ci.in
+
+# The oldest versions of others warn of what the newest ones of others have renamed. That is between
+# them: what is asked here is whether our numbers and words are the same.
+newest: $(TOOLS)/.made  ## run the tests with the newest versions that the bounds allow, in .venv-newest
+lowest: $(TOOLS)/.made  ## run the tests with the lowest versions that the bounds allow, in .venv-lowest
+newest lowest:
+	$(say) 'Installing the $@ versions into $(VENV)-$@'
+	@rm -rf $(VENV)-$@
+	@$(PYTHON) -m venv $(VENV)-$@
+	@$(TOOLS)/bin/uv pip install --quiet --python $(VENV)-$@/bin/python --upgrade \
+		--resolution $(if $(filter lowest,$@),lowest-direct,highest) \
+		--editable '.[test,docs,catalog,beamline]'
+	$(say) 'Running tests and doctests with the $@ versions (pytest, $(JOBS) at a time)'
+	@$(VENV)-$@/bin/python -m pytest -q -n $(JOBS) --dist worksteal --benchmark-disable \
+		$(if $(filter lowest,$@),-W default::DeprecationWarning -W default::PendingDeprecationWarning) \
+		$(ARGS)
+
+audit: $(TOOLS)/.made  ## look the locked versions up in the database of vulnerabilities (asks pypi.org)
+	$(say) 'Asking what is known against the versions of requirements/ci.txt (pip-audit)'
+	@$(TOOLS)/bin/python .ci/audit.py requirements/ci.txt
+
 clean:  ## delete what these commands have made, .venv too
-	$(say) 'Deleting $(VENV), build and caches'
-	@rm -rf $(VENV) build dist *.egg-info docs/reference/generated \
+	$(say) 'Deleting $(VENV) and its like, build and caches'
+	@rm -rf $(VENV) $(VENV)-newest $(VENV)-lowest $(TOOLS) build dist *.egg-info docs/reference/generated \
 		.benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -84,22 +115,30 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "'$(PYTHON) -m venv' failed. On Debian and\
 	 Ubuntu the package python3-venv brings what it lacks." >&2; exit 1; }
 
-$(VENV)/.core: pyproject.toml | $(VENV)/bin/python
+# With LOCK this is all there is to install, so the others find nothing left to do.
+$(VENV)/.core: pyproject.toml $(LOCK) | $(VENV)/bin/python
 	$(say) 'Installing femto_bluesky and what it needs into $(VENV) (about a minute the first time)'
-	@$(pip) --editable .
+	@$(if $(LOCK),$(pip) --require-hashes --requirement $(LOCK))
+	@$(pip) $(if $(LOCK),--no-deps --no-build-isolation) --editable .
 	@touch $@
 
 $(VENV)/.viewer: $(VENV)/.core
 	$(say) 'Installing what the page needs into $(VENV) (half a minute)'
-	@$(pip) --editable '.[viewer]'
+	@$(if $(LOCK),,$(pip) --editable '.[viewer]')
 	@touch $@
 
 $(VENV)/.console: $(VENV)/.core
 	$(say) 'Installing IPython, the catalog and the page into $(VENV) (about a minute)'
-	@$(pip) --editable '.[beamline,catalog,viewer]'
+	@$(if $(LOCK),,$(pip) --editable '.[beamline,catalog,viewer]')
 	@touch $@
 
 $(VENV)/.full: $(VENV)/.core
 	$(say) 'Installing the tools for tests and documentation into $(VENV) (about a minute as well)'
-	@$(pip) --editable '.[test,docs,catalog]'
+	@$(if $(LOCK),,$(pip) --editable '.[test,docs,catalog]')
+	@touch $@
+
+$(TOOLS)/.made:
+	$(say) 'Installing uv and pip-audit into $(TOOLS)'
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --disable-pip-version-check --quiet 'uv>=0.9' 'pip-audit>=2.9'
 	@touch $@

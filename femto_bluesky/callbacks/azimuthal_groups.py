@@ -79,14 +79,17 @@ def curve_group(
     lines: Mapping[str, float],
     *,
     is_accumulated: bool = False,
+    is_sum: bool = True,
 ) -> DataGroup:
-    """I(q) of a run, or of the running sum."""
-    frames = "frame" if profile.n_frames == 1 else "frames"
-    of = "the running sum" if is_accumulated else "the run"
+    """I(q) of a run, or of what is accumulated: the running sum, or else the newest frame."""
+    frames = f"{profile.n_frames} frame{'s' * (profile.n_frames != 1)}"
+    of = f"{frames} of the run"
+    if is_accumulated:
+        of = f"{frames} of the running sum" if is_sum else "the newest frame"
     sigma = np.nan_to_num(profile.sigma, nan=0.0)
     return DataGroup(
         path=f"azimuthal/{detector}{'_accumulated' * is_accumulated}",
-        title=f"I(q) on {detector}, {profile.n_frames} {frames} of {of}",
+        title=f"I(q) on {detector}, {of}",
         signal=Quantity("intensity", profile.intensity, "counts/pixel", "intensity a frame"),
         axes=(Quantity("q", profile.q, UNITS),),
         errors=sigma,

@@ -143,6 +143,8 @@ class AzimuthalIntegration(Analysis):
             self._kinds[shot.detector] = kind
             # a mask that does not fit one readout region may fit the next
             self.problems.pop(shot.detector, None)
+        # also of what has no I(q): the newest run is the newest of all detectors
+        self._steps.table.add(shot, {})
         if self.geometry(shot.detector) is None:
             self._tell_once(shot.detector)
             return shot
@@ -169,6 +171,7 @@ class AzimuthalIntegration(Analysis):
                 self._steps.take_back(shot, self._binnings)
             except Exception as error:
                 self._give_up(shot.detector, error)
+        self._steps.table.drop(shot)
         return shot
 
     def merge(self, other: Self) -> None:
@@ -353,9 +356,9 @@ class AzimuthalIntegration(Analysis):
         found = []
         bins = self._bins_of(image)
         if image.n_frames_of_run != shown:
-            profile = self.integrate(image)
+            profile, is_sum = self.integrate(image), image.is_sum
             lines = self._lines_in(profile, bins)
-            found.append(curve_group(name, profile, lines, is_accumulated=True))
+            found.append(curve_group(name, profile, lines, is_accumulated=True, is_sum=is_sum))
         if self.settings.n_azimuth:
             cake = self._binnings.binning(bins).cake(image, self.settings.n_azimuth)
             found.append(cake_group(name, *cake, image.n_frames))

@@ -39,6 +39,8 @@ class Seen:
 class StepSums:
     """Signal and norm of each step of each run, by the bins that they are in.
 
+    `table` is of all shots, filled by whoever sees those without I(q) too.
+
     Of a detector that gives images, those of the newest step are summed as an image, which is put
     into bins when the step is over; as that is exact, it does not matter when it is done.
     """
@@ -72,7 +74,6 @@ class StepSums:
         self.seen.setdefault((shot.run, shot.detector), Seen(shot.known, is_real))
         if FRAME_AXIS in shot.position:
             self.unscanned.add(shot.run)
-        self.table.add(shot, {})
 
     def take_back(self, shot: Shot, binnings: Binnings) -> None:
         """Take the shot's frame out of its step, whichever bins it is in."""
@@ -90,7 +91,6 @@ class StepSums:
                 del of_step[bins]
         if not of_step:
             self._sums.pop(place, None)
-        self.table.drop(shot)
 
     def close(self, detector: str, binnings: Binnings) -> None:
         """Put the image of the open step into bins. Raises `ValueError` where that cannot be."""

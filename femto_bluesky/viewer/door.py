@@ -124,7 +124,8 @@ def _for_the_page(scope: Scope, *, may_change: bool) -> list[tuple[bytes, bytes]
 def _bounded(receive: Receive, headers: Mapping[str, str]) -> Receive:
     """`receive`, which refuses a body that is too large, also one that does not say so."""
     told = headers.get("content-length", "0")
-    if not told.isdigit() or int(told) > MAX_BODY:
+    # isdigit also takes what int does not, such as a superscript
+    if not (told.isascii() and told.isdigit() and len(told) < 20) or int(told) > MAX_BODY:
         raise RefusedError(413, f"a request of {told[:20]} bytes; at most {MAX_BODY} are taken")
     received = 0
 

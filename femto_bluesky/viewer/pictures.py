@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from femto_bluesky.callbacks.accumulation import Accumulation
 from femto_bluesky.callbacks.live_analysis import LiveAnalysis
 from femto_bluesky.kernels.pooling import Extremes, Pooled, extremes, pool_max, pool_mean
-from femto_bluesky.model.detectors import settings_of
 from femto_bluesky.model.shots import Mask
 from femto_bluesky.model.sums import Glimpse
 from femto_bluesky.viewer.aged import Aged, Made
 from femto_bluesky.viewer.colour_scale import ColourScale, Limits, filter_size, filtered
+from femto_bluesky.viewer.known_detectors import known_detector
 from femto_bluesky.viewer.once import Once
 from femto_bluesky.viewer.views import View, Window, view_of
 
@@ -50,7 +50,7 @@ class Picture:
 
     `total` and `hottest` are those of the whole image. Where they (or the limits) are those of a
     moment ago, `is_final` is False: a picture made later would differ, though no frame has come.
-    `number` names a picture.
+    `units` are those of the values; `number` names a picture.
     """
 
     number: int
@@ -63,6 +63,7 @@ class Picture:
     hottest: float
     n_frames: int
     is_sum: bool
+    units: str
     is_final: bool = True
 
     @property
@@ -84,11 +85,6 @@ class Picture:
     def may_follow(self, base: Picture) -> bool:
         """Whether the codes of another are of the same blocks of pixels."""
         return base.kind == self.kind and base.view == self.view
-
-    @property
-    def units(self) -> str:
-        """What its values are."""
-        return "ADU" if settings_of(self.kind[0]).kind == "camera" else "counts"
 
 
 class Projections(NamedTuple):
@@ -257,9 +253,10 @@ class Pictures:
         codes = limits.codes(pooled.values, pooled.is_empty)
         codes = filtered(codes, filter_size(scale.max_filter, view.screen_px))
         is_final = all(made is None or made.version == seen.version for made in (overview, ends))
+        is_camera = known_detector(self._live, seen.detector).kind == "camera"
         return Picture(
             next(self._numbers), _kind(seen), view, scale, codes, limits, whole.total, hottest,
-            seen.n_frames, seen.is_sum, is_final,
+            seen.n_frames, seen.is_sum, "ADU" if is_camera else "counts", is_final,
         )  # fmt: skip
 
 

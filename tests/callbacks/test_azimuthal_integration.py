@@ -237,6 +237,32 @@ def test_groups_of_a_run_and_of_all(tmp_path):
     assert not bare["accumulated/pilatus"].rings
 
 
+def test_the_newest_run_is_that_of_all_detectors():
+    live = LiveAnalysis(geometries={"pilatus": GEOMETRY}, azimuthal={"n_bins": 30})
+    seen(live, [frame(index, run="one") for index in range(4)])
+    assert [group.path for group in live.diffraction.groups()] == ["azimuthal/pilatus"]
+    other = [frame(index, "balor", run="two") for index in (8, 9)]
+    seen(live, other)
+    found = live.diffraction.groups()
+    assert [group.title for group in found] == ["I(q) on pilatus, 4 frames of the running sum"]
+    assert live.diffraction.result() == {}
+    for shot in other:
+        live.retract(shot)
+    assert [group.path for group in live.diffraction.groups()] == ["azimuthal/pilatus"]
+
+
+def test_the_newest_frame_is_not_called_a_sum():
+    live = LiveAnalysis(geometries=GEOMETRY, azimuthal={"n_bins": 30})
+    seen(live, [frame(index) for index in range(4)])
+    live.accumulation().stop()
+    seen(live, [frame(4)])
+    titles = {group.path: group.title for group in live.diffraction.groups()}
+    assert titles == {
+        "azimuthal/pilatus": "I(q) on pilatus, 5 frames of the run",
+        "azimuthal/pilatus_accumulated": "I(q) on pilatus, the newest frame",
+    }
+
+
 def test_a_geometry_that_comes_late_is_good_for_the_sum():
     live = seen(LiveAnalysis(), [frame(index) for index in range(4)])
     assert [group.path for group in live.groups()] == ["accumulated/pilatus"]

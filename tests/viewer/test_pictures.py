@@ -8,6 +8,7 @@ import pytest
 
 from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.kernels import pooling
+from femto_bluesky.model.detectors import DetectorSettings
 from femto_bluesky.model.shots import DenseFrame, Shot
 from femto_bluesky.viewer.aged import Aged
 from femto_bluesky.viewer.colour_scale import ColourScale
@@ -367,3 +368,14 @@ def test_pictures_of_before_are_not_kept(live, pictures):
     kept = (pictures._glimpses, pictures._pooled, pictures._pictures)
     # of the newest version: the look, its mask, its pixels, and what two browsers show
     assert [len(once._kept) for once in kept] == [2, 1, 2]
+
+
+def test_units_are_those_of_the_entries_of_the_analysis():
+    live = LiveAnalysis(detectors={"eye": DetectorSettings(kind="camera")})
+    for name in ("eye", "other"):
+        live.update(Shot("run", 0, 0, name, DenseFrame(np.ones((4, 5), np.uint16))))
+    pictures = Pictures(live)
+    for name, units in (("eye", "ADU"), ("other", "counts")):
+        picture = pictures.picture(name, Window(10, 10), ColourScale())
+        assert picture is not None
+        assert picture.units == units

@@ -15,6 +15,9 @@ from femto_bluesky.viewer.page.told import Told, said
 SHOW_S: Final = 0.25
 """No more often are numbers shown anew for new frames alone."""
 
+STOP, START = "Stop sum", "Start sum"
+"""The scan is neither stopped nor started from here: only what is added up."""
+
 
 class AccumulatingPanel:
     """Which detector is shown, and what happens to its sum.
@@ -35,7 +38,7 @@ class AccumulatingPanel:
         )  # fmt: skip
         self._detector.param.watch(self._choose, "value")
         self._toggle = self._button(
-            "Stop", "accumulate", self._press_toggle,
+            STOP, "accumulate", self._press_toggle,
             "Stopped, the sum stays as it is, and the newest frame is shown (key a)",
         )  # fmt: skip
         self._reset = self._button(
@@ -54,7 +57,7 @@ class AccumulatingPanel:
                 styles={"gap": "6px"},
             ),
             self._told.view,
-            css_classes=["fb-accumulating"], margin=0, sizing_mode="stretch_width",
+            margin=0, sizing_mode="stretch_width",
         )  # fmt: skip
         session.shortcuts.add("a", "stop adding frames to the sum, or start", self._press_toggle)
         session.shortcuts.add(
@@ -77,7 +80,7 @@ class AccumulatingPanel:
         session, found = self._session, self._found
         may = session.may_change and found is not None
         is_adding = found is None or found.settings.accumulating
-        self._toggle.label = "Stop" if is_adding else "Start"
+        self._toggle.label = STOP if is_adding else START
         self._toggle.button_type = "default" if is_adding else "warning"
         self._toggle.disabled = self._reset.disabled = not may
         self._undo.disabled = not (may and found is not None and found.can_undo)
@@ -109,7 +112,7 @@ class AccumulatingPanel:
 
     def _press_toggle(self) -> None:
         # what the button says, not what the state is meanwhile
-        self._do(Accumulation.start if self._toggle.label == "Start" else Accumulation.stop)
+        self._do(Accumulation.start if self._toggle.label == START else Accumulation.stop)
 
     def _choose(self, event: Any) -> None:
         if not self._is_filling and event.new:

@@ -79,6 +79,9 @@
       const path = event.composedPath();
       if (path.some((node) => node.classList?.contains("fb-show-help"))) dialog(rows());
       else if (event.target.id === "fb-help") event.target.close();
+      // the text of a tick is no label of it: Bokeh makes a plain box
+      const ticked = path[0].classList?.contains("bk-label") && path[0].previousElementSibling;
+      if (ticked && ticked.type === "checkbox") ticked.click();
     });
   }
 

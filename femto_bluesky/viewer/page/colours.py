@@ -67,7 +67,7 @@ class ColourControls:
         # a second line where the window is narrow
         self.view: Any = pn.FlexBox(
             self._kind, self._palette, self._limits, self._percentile, self._low, self._high,
-            self._filter, self._shows, css_classes=["fb-colours"], margin=(0, 0, 4, 0),
+            self._filter, self._shows, margin=(0, 0, 4, 0),
             sizing_mode="stretch_width",
         )  # fmt: skip
         self._show_fields()

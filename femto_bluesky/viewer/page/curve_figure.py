@@ -56,7 +56,7 @@ class CurveFigure:
         shown: Any = figure(
             name=name, height=HEIGHT_PX, sizing_mode="stretch_width", title="",
             tools="box_zoom,pan,reset,save", active_drag="box_zoom",
-            toolbar_location="right", min_border=4, css_classes=["fb-curve-figure"],
+            toolbar_location="right", min_border=4,
             output_backend="canvas",
         )  # fmt: skip
         self.figure: Any = shown

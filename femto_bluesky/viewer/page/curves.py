@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from functools import partial
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from femto_bluesky.viewer.hub import News
 from femto_bluesky.viewer.page.curve_figure import CurveFigure
@@ -82,7 +83,8 @@ class CurvesPanel:
         )  # fmt: skip
         for widget in (self._run, self._earlier):
             widget.param.watch(self._ask, "value")
-        self._stack.param.watch(self._ask, "active")
+        self._stack.param.watch(self._turned, "active")
+        self._is_turning = self._has_turned = False
 
     @property
     def tab(self) -> str:
@@ -98,6 +100,19 @@ class CurvesPanel:
             else:
                 self._is_due = True
                 self._session.doc.add_timeout_callback(self._look_again, int(1e3 * wait_s) + 1)
+
+    def _turned(self, *_: Any) -> None:
+        self._has_turned |= not self._is_turning
+        self._ask()
+
+    def _turn_to(self, there: Collection[str]) -> None:
+        """Show the first tab with something in it, unless somebody has chosen one."""
+        first = next((name for name in self._tabs if name in there), None)
+        if self._has_turned or self.tab in there or first is None:
+            return
+        self._is_turning = True
+        self._stack.active = list(self._tabs).index(first)
+        self._is_turning = False
 
     def _look_again(self) -> None:
         self._is_due = self._session.is_behind
@@ -140,9 +155,7 @@ class CurvesPanel:
                 partial(self._show, tab),
             )
 
-    def _plan(
-        self, tab: str, run: str, earlier: list[str], choices: Choices
-    ) -> tuple[list[Plan], list[str], str]:
+    def _plan(self, tab: str, run: str, earlier: list[str], choices: Choices) -> _Made:
         live = self._session.live
         try:
             shown = self._runs.found(run)
@@ -156,8 +169,10 @@ class CurvesPanel:
             )
             steps = [group for group in shown.groups if group.path.startswith("step_means/")]
             motors = motors_of(steps[0]) if steps else []
-            self._exports.note(run, [g for g in shown.groups if tab_of(g) is not None])
-            return planned(tab, shown, before, choices, around), motors, shown.name
+            there = [g for g in shown.groups if tab_of(g) is not None]
+            self._exports.note(run, there)
+            plans = planned(tab, shown, before, choices, around)
+            return _Made(plans, motors, shown.name, {str(tab_of(group)) for group in there})
         except Exception as error:
             # whatever it is: what was shown before stays, and the next news are looked at
             log.exception("curves could not be made ready")
@@ -165,8 +180,8 @@ class CurvesPanel:
         finally:
             self._is_planning = False
 
-    def _show(self, tab: str, made: tuple[list[Plan], list[str], str]) -> None:
-        plans, motors, run = made
+    def _show(self, tab: str, made: _Made) -> None:
+        plans, motors, run, there = made
         self._shown_at = time.monotonic()
         stem, nothing = run.replace(" ", "_") or "run", self._why_nothing(tab)
         with in_one_go(self._session.doc):
@@ -174,6 +189,7 @@ class CurvesPanel:
         if tab == "Step means":
             self._tabs[tab].offer_motors(motors)
         self._exports.refresh()
+        self._turn_to(there)
         if self._is_stale:
             self._ask()
 
@@ -187,6 +203,15 @@ class CurvesPanel:
         """Somebody looks at a part of a curve: finer columns there, where points are left out."""
         self._windows[key] = window
         self._ask()
+
+
+class _Made(NamedTuple):
+    """What was planned: the figures of a tab, motors, the run, and the tabs with something."""
+
+    plans: list[Plan]
+    motors: list[str]
+    run: str
+    there: set[str]
 
 
 class _PlanError(ValueError):
@@ -226,9 +251,7 @@ class _Tab:
             own = [self._errors, self._against, self._regions]
         for widget in (self._log, *own):
             widget.param.watch(ask, "value")
-        self._nothing = pn.pane.HTML(
-            NOTHING[name], css_classes=["fb-nothing"], sizing_mode="stretch_width"
-        )
+        self._nothing = pn.pane.HTML(NOTHING[name], sizing_mode="stretch_width")
         self._curves: list[CurveFigure] = []
         self._maps: list[MapFigure] = []
         self._thinned: set[str] = set()

@@ -35,6 +35,29 @@ SAVE_AS_SEEN: Final = (
 """The picture as this browser shows it: with its region, colours and marks."""
 
 
+CLOSE: Final = """
+if (cb_obj.active) {
+  const ours = ["fb-export", "fb-export-button"];
+  const isOurs = (node) => ours.some((name) => node.classList?.contains(name));
+  const over = new AbortController();
+  const close = () => { cb_obj.active = false; };
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") close();
+  }, {signal: over.signal});
+  document.addEventListener("pointerdown", (event) => {
+    if (!event.composedPath().some(isOurs)) close();
+  }, {capture: true, signal: over.signal});
+  const {change} = cb_obj.properties.active;
+  const end = () => {
+    over.abort();
+    change.disconnect(end);
+  };
+  change.connect(end);
+}
+"""
+"""An open menu closes as others do: with Escape, and with a click beside it."""
+
+
 class ExportMenu:
     """Links to the files of `export_files`, for the run that is shown."""
 
@@ -53,6 +76,7 @@ class ExportMenu:
         )  # fmt: skip
         # what is in an open menu may change: that it is open is known here
         button.jslink(self._menu, value="visible")
+        button.jscallback(value=CLOSE)
         self.view: Any = pn.Column(
             button, self._menu, margin=0, width=72,
             styles={"position": "relative", "overflow": "visible"},

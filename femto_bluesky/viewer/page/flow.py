@@ -22,6 +22,11 @@ class Flow:
         self._on_its_way: int | None = None
         self._sent_at = 0.0
 
+    @property
+    def is_on_its_way(self) -> bool:
+        """Whether a picture was sent of which it is not known that it was shown."""
+        return self._on_its_way is not None
+
     def want(self) -> None:
         """There is something new to be shown."""
         self._is_wanted = True

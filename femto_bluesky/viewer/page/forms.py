@@ -78,7 +78,7 @@ class SettingsForm:
         )
         self.view: Any = pn.Column(
             *rows, self._words, self._buttons,
-            css_classes=["fb-form", f"fb-form-{name}"], sizing_mode="stretch_width",
+            css_classes=[f"fb-form-{name}"], sizing_mode="stretch_width",
             margin=(0, 0, 4, 0),
         )  # fmt: skip
         self._show()
@@ -150,7 +150,7 @@ class SettingsForm:
 
     def _say(self, words: str) -> None:
         self._words.object = escape(words)
-        self._words.css_classes = ["fb-setting-note", "fb-form-words", "is-wrong"]
+        self._words.css_classes = ["fb-setting-note", "is-wrong"]
         self._words.visible = bool(words)
 
     def _show(self) -> None:

@@ -24,7 +24,6 @@ from femto_bluesky.viewer.page.geometry_form import (
 )
 from femto_bluesky.viewer.page.geometry_terms import (
     LABELS,
-    TypedError,
     geometry_of,
     q_lines_of,
     q_text,
@@ -73,7 +72,7 @@ class GeometryPanel:
         self.form = GeometryForm(self._typed, self.set, self._poni)
         self._told = Told("geometry-told")
         self.view: Any = pn.Column(
-            self.form.fields, self._told.view, self.form.files, css_classes=["fb-geometry"],
+            self.form.fields, self._told.view, self.form.files,
             sizing_mode="stretch_width", margin=(6, 0, 0, 0),
         )  # fmt: skip
         self._known = self._look()
@@ -328,7 +327,10 @@ class GeometryPanel:
     def _poni(self) -> str:
         known = self._known
         if known.geometry is None:
-            raise TypedError("no geometry is set")
+            # deleted from elsewhere since the button was drawn
+            words = f"no geometry of {known.detector or 'a detector'} is set: there is none to save"
+            self._session.say(words, "warning")
+            return f"# {words}\n"
         shape = known.kind[1] if known.kind is not None and known.kind[2] == (0, 0) else None
         return poni_text(known.geometry, shape=shape, calibrant=known.calibrant or "")
 

@@ -18,6 +18,9 @@ SLOW_S: Final = 5.0
 
 DRAWN_OVER_S: Final = 5.0
 
+IDLE_S: Final = 2.0
+"""Where no picture has been shown for so long, there is no rate to be told."""
+
 
 class Header:
     """The run, the state of the analysis, its rate, and switches; messages come up below it."""
@@ -79,13 +82,18 @@ class Header:
         self._pause.label = "PAUSED" if session.is_paused else "Pause"
 
     def _display_hz(self) -> float | None:
-        """Pictures a second that this browser has shown; None where none has been shown lately."""
+        """Pictures a second that this browser has shown; None where too few have been lately.
+
+        The one that a page shows when it is opened is no rate.
+        """
         now, n = self._clock(), self._session.n_drawn
         self._drawn.append((now, n))
         while self._drawn[0][0] < now - DRAWN_OVER_S:
             self._drawn.popleft()
         first, n_first = self._drawn[0]
-        return (n - n_first) / (now - first) if n > n_first and now > first else None
+        lately = next(shown for at, shown in self._drawn if at >= now - IDLE_S)
+        is_going_on = n > lately and n > n_first + 1
+        return (n - n_first) / (now - first) if is_going_on else None
 
 
 def run_in_words(start: Mapping[str, Any]) -> str:

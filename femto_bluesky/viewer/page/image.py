@@ -64,6 +64,7 @@ class ImageFigure:
         self._no_data = ""  # what they are painted in; empty: as it suits the palette
         self._make_figure()
         self.colour(self.scale, self.palette)
+        session.on_choice.append(self._choice)
         self.back.on_change("data", lambda attr, old, new: self._hear(new))
         for ends in (self.figure.x_range, self.figure.y_range):
             for end in ("start", "end"):
@@ -108,9 +109,27 @@ class ImageFigure:
 
     # to the browser
 
+    @property
+    def _is_of_another(self) -> bool:
+        """Whether the picture is of another detector than the one that was chosen since.
+
+        That one is shown as it is, once, on a display that stands still too.
+        """
+        return self.picture is not None and self.picture.kind[0] != self._session.detector
+
+    def _choice(self) -> None:
+        if self._is_of_another:
+            self.want()
+
     def _go_on(self) -> None:
         session, window = self._session, self.window
-        if session.is_paused or session.is_hidden or session.detector is None or window is None:
+        if session.is_hidden or session.detector is None or window is None:
+            return
+        if session.is_paused and not self._is_of_another:
+            return
+        # however long it takes: a picture that waits to be sent is not lost, and one more behind it
+        # would come later still
+        if self._flow.is_on_its_way and session.is_behind:
             return
         if self._flow.begin(self._clock()):
             if self._flow.has_lost:
@@ -224,6 +243,7 @@ class ImageFigure:
             tools=[PanTool(), wheel, box, ResetTool(), SaveTool()], active_scroll=wheel,
             min_border_left=LEFT_PX, min_border_right=RIGHT_PX, min_border_bottom=BOTTOM_PX,
             css_classes=["fb-image"], toolbar_location="above",
+            toolbar_sticky=False,  # in one line with a long title there is no room for it
         )  # fmt: skip
         self.figure.toolbar.logo = None
         self.figure.grid.visible = False

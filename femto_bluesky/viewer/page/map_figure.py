@@ -39,7 +39,6 @@ class MapFigure:
             name=name, height=HEIGHT_PX, sizing_mode="stretch_width", title="",
             tools="box_zoom,pan,reset,save", active_drag="box_zoom", toolbar_location="right",
             x_range=Range1d(start=0, end=1), y_range=Range1d(start=0, end=1), min_border=4,
-            css_classes=["fb-map-figure"],
         )  # fmt: skip
         self.figure: Any = shown
         self.figure.toolbar.logo = None

@@ -39,7 +39,7 @@ class MaskPanel:
         self._show.param.watch(lambda event: on_show(event.new), "value")
         self._told = Told("masked")
         self.view: Any = pn.Column(
-            self._show, self._told.view, css_classes=["fb-mask"], margin=0,
+            self._show, self._told.view, margin=0,
             sizing_mode="stretch_width",
         )  # fmt: skip
 

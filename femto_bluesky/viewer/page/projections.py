@@ -11,7 +11,7 @@ from femto_bluesky.viewer.hub import News
 from femto_bluesky.viewer.page.image import BOTTOM_PX, LEFT_PX, RIGHT_PX, ImageFigure
 from femto_bluesky.viewer.page.newest import Newest
 from femto_bluesky.viewer.page.session import Session
-from femto_bluesky.viewer.pictures import Projections
+from femto_bluesky.viewer.pictures import Picture, Projections
 
 EVERY_S: Final = 0.5
 SIZE_PX: Final = 130
@@ -38,6 +38,7 @@ class ProjectionCurves:
         self._is_due = False
         self._making = Newest[Projections | None](session, self._draw)
         self._made_at = -EVERY_S
+        self._detector: str | None = None
         self.over_rows: Any = ColumnDataSource(data={"x": [], "y": []})
         self.over_columns: Any = ColumnDataSource(data={"x": [], "y": []})
         self._below = self._curve("projection-columns", self.over_rows, height=SIZE_PX)
@@ -52,6 +53,7 @@ class ProjectionCurves:
             rows=tracks, cols=tracks, sizing_mode="stretch_both",
         )  # fmt: skip
         image.on_view.append(self._want)
+        image.on_picture.append(self._see)
 
     def refresh(self, news: frozenset[News]) -> None:
         """Show the sums anew."""
@@ -60,6 +62,10 @@ class ProjectionCurves:
         # the pulse comes twice a second: what was too early for the image is made then
         if self._is_due:
             self._go_on()
+
+    def _see(self, picture: Picture) -> None:
+        if picture.kind[0] != self._detector:
+            self._want()
 
     def _show(self, is_shown: bool) -> None:
         self._below.visible = self._beside.visible = is_shown
@@ -75,8 +81,11 @@ class ProjectionCurves:
         if not self.switch.value or window is None or session.detector is None:
             return
         is_early = self._making.is_busy or now - self._made_at < EVERY_S
-        if session.is_paused or session.is_hidden or is_early:
+        # another detector that was chosen is shown on a display that stands still too
+        stands_still = session.is_paused and session.detector == self._detector
+        if stands_still or session.is_hidden or is_early:
             return
+        self._detector = session.detector
         self._is_due, self._made_at = False, now
         self._making.ask(partial(session.hub.pictures.projections, session.detector, window))
 

@@ -20,7 +20,22 @@ def region_colours(names: Iterable[str]) -> Mapping[str, str]:
     >>> region_colours(["ROI 1", "ROI 2"])
     {'ROI 1': '#e69f00', 'ROI 2': '#56b4e9'}
     """
-    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+    return {name: _colour(i) for i, name in enumerate(names)}
+
+
+def _colour(i: int) -> str:
+    """Past those of the list they come again, darker and lighter by turns, and ever more so.
+
+    Each is another one for 40 regions, which are more than can be told apart by colour alone.
+    """
+    n_times, at = divmod(i, len(COLOURS))
+    colour = COLOURS[at]
+    if not n_times:
+        return colour
+    towards = 0 if n_times % 2 else 255
+    share = min(0.75, 0.2 + 0.25 * ((n_times + 1) // 2))
+    parts = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
+    return "#" + "".join(f"{round(p + share * (towards - p)):02x}" for p in parts)
 
 
 def is_dark(colour: str) -> bool:

@@ -100,7 +100,9 @@ class Regions:
         if news != {"image"} or self._session.detector != self._shown_detector:
             self._show()
         # "pulse": what came last, when it was too early to look
-        if news & {"image", "curves", "settings", "pulse"} and not self._session.is_paused:
+        session, known = self._session, self._looked_at
+        is_other = known is not None and known[0] != session.detector
+        if news & {"image", "curves", "settings", "pulse"} and (is_other or not session.is_paused):
             self._look()
 
     def do(self, deed: Deed) -> None:

@@ -46,7 +46,6 @@ class SettingsPanel:
             self._add("other", "Other settings")
         self.view: Any = pn.Column(
             *self.cards.values(),
-            css_classes=["fb-settings"],
             sizing_mode="stretch_width",
             margin=0,
         )
@@ -74,7 +73,7 @@ class SettingsPanel:
 
         card = pn.Card(
             title=title, collapsed=True, hide_header=False, collapsible=True, margin=0,
-            css_classes=["card", "fb-card", f"fb-card-{name}"], sizing_mode="stretch_width",
+            css_classes=["card", f"fb-card-{name}"], sizing_mode="stretch_width",
         )  # fmt: skip
         card.param.watch(lambda event: None if event.new else self._fill(name), "collapsed")
         self.cards[name] = card

@@ -78,7 +78,7 @@ def test_a_sum_is_stopped_begun_anew_and_brought_back(
     beam.scan(n=1)
     # the prompt starts it again, and keys do what the buttons do
     live.accumulation().start()
-    window.until_text(".fb-accumulate", "Stop")
+    window.until_text(".fb-accumulate", "Stop sum")
     beam.scan(n=1)
     window.until_text(".fb-sum", "sum of 6 frames, 2 runs.*")
     window.press("r")

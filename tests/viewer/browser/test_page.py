@@ -109,7 +109,7 @@ def test_keys(live: LiveAnalysis, window: Window, beam: Beam) -> None:
     window.until(lambda: not live.accumulation().settings.accumulating, "the sum is stopped")
     assert live.accumulation().extent.n_frames == 6
     # the key does what the button says
-    window.until_text(".fb-accumulate", "Start")
+    window.until_text(".fb-accumulate", "Start sum")
     window.press("a")
     window.until(lambda: live.accumulation().settings.accumulating, "it goes on")
     window.press("r")
@@ -187,3 +187,52 @@ def test_the_page_holds_no_password(guarded: ResultsServer) -> None:
     assert reply.status == 200
     assert CHANGE.encode() not in reply.body
     assert b"session_of_another" not in reply.body
+
+
+def test_texts_of_ticks_can_be_clicked_and_the_menu_closes(beam: Beam, window: Window) -> None:
+    beam.scan()
+    window.until_text(".fb-sum", "sum of 6 frames.*")
+
+    def is_ticked() -> bool:
+        tick = ".fb-show-mask input"
+        return bool(window.do(lambda page: page.locator(tick).first.is_checked()))
+
+    for wanted in (True, False):
+        window.do(lambda page: page.locator(".fb-show-mask .bk-label").first.click())
+        assert is_ticked() is wanted
+    # the tick itself still counts once
+    window.do(lambda page: page.locator(".fb-show-mask input").first.click())
+    assert is_ticked()
+    # there is nothing to be saved
+    assert window.count(".fb-save-geometry button[disabled]") == 1
+
+    def is_open() -> bool:
+        return bool(window.do(lambda page: page.locator(".fb-export").first.is_visible()))
+
+    ways: tuple[Callable[[], object], ...] = (
+        lambda: window.do(lambda page: page.keyboard.press("Escape")),
+        lambda: window.do(lambda page: page.mouse.click(640, 790)),
+        lambda: window.click(".fb-export-button"),
+    )
+    for close in ways:
+        window.click(".fb-export-button")
+        window.until(is_open, "the menu is open")
+        close()
+        window.until(lambda: not is_open(), "the menu is closed")
+
+
+@pytest.mark.long
+def test_tools_of_the_image_are_there_with_projections_in_a_small_window(
+    beam: Beam, window: Window
+) -> None:
+    beam.scan()
+    window.until_text(".fb-sum", "sum of 6 frames.*")
+    window.click(".fb-projections")
+    tools = ".fb-image .bk-ToolButton, .fb-image .bk-OnOffButton, .fb-image .bk-ClickButton"
+
+    def seen() -> bool:
+        found = window.do(lambda page: page.locator(tools).evaluate_all(
+            "all => all.filter(e => e.getBoundingClientRect().width > 10).length"))  # fmt: skip
+        return int(found) >= 5
+
+    window.until(seen, "all tools are seen")

@@ -43,18 +43,18 @@ def test_what_one_changes_all_see(live: LiveAnalysis, both: tuple[Window, Window
     one, other = both
     for window in both:
         window.until_value(".fb-distance-m", "0.02")
-        window.until_text(".fb-accumulate", "Stop")
+        window.until_text(".fb-accumulate", "Stop sum")
     # one, the other and the console in turn
     one.fill(".fb-distance-m", "0.025")
     one.until(lambda: geometry_distance(live) == 0.025, "the geometry is set")
     other.until_value(".fb-distance-m", "0.025")
     other.click(".fb-accumulate")
-    one.until_text(".fb-accumulate", "Start")
+    one.until_text(".fb-accumulate", "Start sum")
     assert not live.accumulation().settings.accumulating
     live.configure({"rois": {"gap": Roi(x0=0, y0=0, x1=9, y1=9)}, "accumulate": True})
     for window in both:
         window.until(lambda: region_names(window) == ["gap"], "the regions of the console")  # noqa: B023
-        window.until_text(".fb-accumulate", "Stop")
+        window.until_text(".fb-accumulate", "Stop sum")
     one.click(".fb-reset")
     other.until(lambda: "4" not in other.figure("image").title, "the sum begins anew")
     other.click(".fb-undo-reset")

@@ -58,24 +58,24 @@ class Buttons:
 
 def test_a_sum_is_stopped_begun_anew_and_brought_back(hub: Hub, live: LiveAnalysis) -> None:
     one, other = Buttons(hub), Buttons(hub)
-    assert one.labels == ("Stop", False, False, False)
+    assert one.labels == ("Stop sum", False, False, False)
     show(live, 0)
-    assert one.labels == ("Stop", True, True, False)
+    assert one.labels == ("Stop sum", True, True, False)
     one.panel._toggle.clicks += 1
-    assert one.labels == other.labels == ("Start", True, True, False)
+    assert one.labels == other.labels == ("Start sum", True, True, False)
     show(live, 1)
     assert live.accumulation().extent.n_frames == 1
     # both press what they see: the sum is started once
     one.session.shortcuts.press("a")
-    other.panel._toggle.label = "Start"
+    other.panel._toggle.label = "Start sum"
     other.session.shortcuts.press("a")
-    assert one.labels == ("Stop", True, True, False)
+    assert one.labels == ("Stop sum", True, True, False)
     one.session.shortcuts.press("r")
-    assert other.labels == ("Stop", True, True, True)
+    assert other.labels == ("Stop sum", True, True, True)
     assert live.accumulation().result() is None
     show(live, 2)
     other.session.shortcuts.press("u")
-    assert one.labels == ("Stop", True, True, False)
+    assert one.labels == ("Stop sum", True, True, False)
     assert live.accumulation().extent.n_frames == 2
     with pytest.raises(ValueError, match="there is no reset to undo"):
         other.session.shortcuts.press("u")  # a session says it
@@ -84,7 +84,7 @@ def test_a_sum_is_stopped_begun_anew_and_brought_back(hub: Hub, live: LiveAnalys
 def test_who_may_read_only_presses_nothing(hub: Hub, live: LiveAnalysis) -> None:
     show(live, 0)
     reader = Buttons(hub, may_change=False)
-    assert reader.labels == ("Stop", False, False, False)
+    assert reader.labels == ("Stop sum", False, False, False)
     reader.session.shortcuts.press("r")
     assert live.accumulation().extent.n_frames == 1
 
@@ -94,19 +94,19 @@ def test_each_detector_has_its_own_sum(hub: Hub, live: LiveAnalysis) -> None:
     buttons = Buttons(hub)
     assert not buttons.panel._detector.visible
     show(live, 0, detector="other")
-    assert buttons.labels[0] == "Stop"
+    assert buttons.labels[0] == "Stop sum"
     assert buttons.panel._detector.visible
     assert buttons.panel._detector.options == ["det", "other"]
     buttons.panel._detector.value = "other"
     assert buttons.session.detector == "other"
     buttons.session.shortcuts.press("a")
-    assert buttons.labels[0] == "Start"
+    assert buttons.labels[0] == "Start sum"
     buttons.session.choose(detector="det")
-    assert buttons.labels[0] == "Stop"
+    assert buttons.labels[0] == "Stop sum"
     assert buttons.panel._detector.value == "det"
     # the general setting is of all
     live.configure({"accumulate": False})
-    assert buttons.labels[0] == "Start"
+    assert buttons.labels[0] == "Start sum"
 
 
 def test_what_is_in_a_sum_in_words(live: LiveAnalysis) -> None:

@@ -252,3 +252,19 @@ def test_names_and_errors_are_text_and_not_html(hub: Hub) -> None:
     shown.look()
     told = shown.panel._tabs["I(q)"]._nothing.object
     assert "&lt;img src=x&gt;: no file &#x27;&lt;script&gt;" in told
+
+
+def test_the_first_tab_with_something_is_in_front_until_one_is_chosen(live: LiveAnalysis) -> None:
+    live.configure({"rois": {}, "geometries": {"pilatus": POWDER_GEOMETRY}})
+    hub = Hub(live, Snapshots(live))
+    shown = Shown(hub)
+    shown.look()
+    assert shown.panel.tab == "Step means"
+    Beam(live).scan()
+    shown.look()
+    assert shown.panel.tab == "I(q)"
+    shown.panel._stack.active = 1
+    Beam(live).scan()
+    shown.look()
+    assert shown.panel.tab == "Photons"
+    hub.close()

@@ -311,3 +311,12 @@ def test_no_more_rings_than_can_be_told_apart() -> None:
     lines = tuple(np.linspace(0.5, 3, 95).tolist())
     assert len(Wanted(GEOMETRY, SHAPE, q_lines=lines).rings()) == MOST_RINGS
     assert Wanted(GEOMETRY, SHAPE).rings() == {}
+
+
+def test_without_a_geometry_nothing_is_saved_and_it_is_said_why(hub: Hub) -> None:
+    browser = Browser(hub)
+    save = browser.panel.form.save
+    assert save.disabled
+    # pressed before the browser has heard that it is disabled
+    assert save.callback().read().startswith("# no geometry of ")
+    assert "there is none to save" in browser.said.pop()

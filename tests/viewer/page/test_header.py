@@ -176,3 +176,23 @@ def test_figures_are_coloured_now_and_later_but_not_what_has_a_colour(opened: Op
     assert own.background_fill_color == "red"
     opened.session.choose(is_dark=False)
     assert after.background_fill_color == LIGHT.inside
+
+
+def test_a_page_that_shows_its_first_picture_only_has_no_rate(opened: Opened) -> None:
+    clock = Clock()
+    header = Header(opened.session, clock)
+    opened.session.n_drawn = 1
+    for _ in range(4):
+        clock.now += 0.5
+        header.refresh(frozenset({"pulse"}))
+        assert "images/s" not in header._state.object
+    # nor one on which pictures do not come any more
+    for n in (2, 3, 4):
+        clock.now += 0.5
+        opened.session.n_drawn = n
+        header.refresh(frozenset({"pulse"}))
+    assert "images/s" in header._state.object
+    for _ in range(5):
+        clock.now += 0.5
+        header.refresh(frozenset({"pulse"}))
+    assert "images/s" not in header._state.object

@@ -315,3 +315,40 @@ def test_the_mouse_is_answered_once_however_much_it_moves(
     session.is_waiting = False
     session.waiting.pop()()
     assert "x <b>9</b>" in cursor.view.object
+
+
+def test_a_picture_that_the_browser_has_not_taken_is_waited_for(
+    live: LiveAnalysis, image: ImageFigure, screen: Screen, clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    show(live)
+    screen.say(0)
+    assert screen.n_received == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(AtOnce, "is_behind", True)
+        show(live, 1, 1)
+        for now in (0.5, 1.5, 30.0):
+            clock.now = now
+            image.want()
+        assert screen.n_received == 1
+    # it has been taken, and nothing was heard of it
+    image.refresh(PULSE)
+    assert screen.n_received == 2
+    assert image.wire.data["base"] == [0]
+
+
+def test_another_detector_is_shown_once_on_a_display_that_stands_still(
+    live: LiveAnalysis, session: AtOnce, image: ImageFigure, screen: Screen
+) -> None:
+    show(live)
+    show(live, 7, detector="other", shape=(20, 25))
+    screen.say(0)
+    screen.say()
+    session.choose(is_paused=True)
+    session.choose(detector="other")
+    assert screen.title == "Sum of 1 image, Total 7, Hottest 7"
+    screen.say()
+    n = screen.n_received
+    show(live, 7, 1, detector="other", shape=(20, 25))
+    image.want()
+    assert screen.n_received == n

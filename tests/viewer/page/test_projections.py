@@ -46,3 +46,25 @@ def test_curves_are_made_while_they_are_seen(hub: Hub, live: LiveAnalysis) -> No
     screen.say()
     curves.refresh(IMAGE)
     assert len(curves.over_rows.data["x"]) == 3
+
+
+def test_another_detector_is_shown_once_on_a_display_that_stands_still(
+    hub: Hub, live: LiveAnalysis
+) -> None:
+    session, clock = AtOnce(hub), Clock()
+    image = ImageFigure(session, clock)
+    curves, screen = ProjectionCurves(session, image, clock), Screen(image)
+    show(live, 7)
+    show(live, 9, detector="other")
+    screen.say(0)
+    screen.say()
+    curves.switch.value = True
+    session.choose(is_paused=True)
+    clock.now = 1.0
+    session.choose(detector="other")
+    screen.say()
+    assert max(curves.over_rows.data["y"]) == 9
+    show(live, 9, 1, detector="other")
+    clock.now = 2.0
+    curves.refresh(PULSE)
+    assert max(curves.over_rows.data["y"]) == 9

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 
 from femto_bluesky import Roi
 from femto_bluesky.callbacks import LiveAnalysis
+from femto_bluesky.model.shots import DenseFrame, Shot
 from femto_bluesky.viewer.hub import Hub
 from femto_bluesky.viewer.page.region_boxes import GRIP
 from femto_bluesky.viewer.page.region_colours import COLOURS, region_colours
@@ -273,9 +276,29 @@ def test_who_may_only_read_can_only_choose(live: LiveAnalysis, hub: Hub) -> None
     assert live.rois.settings.rois == before
 
 
-def test_colours_are_given_by_the_order_and_begin_again() -> None:
+def test_colours_are_given_by_the_order_and_are_all_different() -> None:
     names = [f"ROI {i}" for i in range(10)]
     colours = region_colours(names)
-    assert list(colours.values()) == [*COLOURS, *COLOURS[:2]]
+    assert list(colours.values())[: len(COLOURS)] == list(COLOURS)
+    # more of them have colours of their own too
+    many = region_colours(map(str, range(40))).values()
+    assert len(set(many)) == 40
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in many)
     assert region_colours(names[:3]) == {name: colours[name] for name in names[:3]}
     assert len(set(COLOURS)) == len(COLOURS)
+
+
+def test_another_detector_is_looked_at_once_on_a_display_that_stands_still(
+    live: LiveAnalysis, hub: Hub
+) -> None:
+    for detector in ("one", "other"):
+        live.update(Shot("run", 0, 0, detector, DenseFrame(np.ones((20, 30), np.float32))))
+    shown = Shown(hub)
+    shown.session.choose(is_paused=True)
+    for detector, mean in (("one", "1"), ("other", "1")):
+        shown.session.choose(detector=detector)
+        shown.regions.refresh(SETTINGS)
+        assert shown.regions.view.numbers["a"]["mean"] == mean
+        live.update(Shot("run", 0, 1, detector, DenseFrame(np.ones((20, 30), np.float32))))
+        shown.regions.refresh(SETTINGS)
+        assert shown.regions.view.numbers["a"]["mean"] == mean
