@@ -2,6 +2,7 @@
 
 from femto_bluesky.callbacks.accumulation import Accumulation
 from femto_bluesky.callbacks.azimuthal_integration import AzimuthalIntegration
+from femto_bluesky.callbacks.checkpoints import Checkpoints
 from femto_bluesky.callbacks.cmos_cleaning import CmosCleaning
 from femto_bluesky.callbacks.dark_collection import DarkCollection
 from femto_bluesky.callbacks.live_analysis import LiveAnalysis
@@ -13,6 +14,7 @@ from femto_bluesky.callbacks.step_means_plot import StepMeansPlot
 __all__ = [
     "Accumulation",
     "AzimuthalIntegration",
+    "Checkpoints",
     "CmosCleaning",
     "DarkCollection",
     "LiveAnalysis",

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from femto_bluesky.model.detectors import settings_of
+from femto_bluesky.model.kept_sums import KeptSum, Taken
 from femto_bluesky.model.outputs import Output
 from femto_bluesky.model.results import DataGroup, Quantity
 from femto_bluesky.model.shots import DenseFrame, Shot
@@ -69,6 +70,7 @@ class Accumulation(Analysis):
         self._ignored: set[tuple[str, str]] = set()
         self._told_twice: set[str] = set()
         self._followed: dict[str, str] = {}  # the detector of each run; "": none any more
+        self._taken = Taken()
 
     # what users call
 
@@ -83,6 +85,7 @@ class Accumulation(Analysis):
     def reset(self) -> None:
         """Begin the sum anew; `undo_reset` brings the old one back."""
         self._reset("reset by the user")
+        self._taken.begin_anew()
 
     def undo_reset(self) -> None:
         """Bring back the sum before the last reset; what was added since then is added to it.
@@ -95,6 +98,45 @@ class Accumulation(Analysis):
         if self._sum is not None:
             restored.merge(self._sum)
         self._sum, self._before, self.why_reset = restored, None, ""
+        self.n_changes += 1
+
+    # what who keeps it calls, and nobody adds frames meanwhile
+
+    def room(self, room: FrameSum | None) -> FrameSum | None:
+        """Memory for a copy: the one given, or a new one where that does not fit. Needs no lock."""
+        held = self._sum
+        if held is None or (room is not None and room.total.shape == held.total.shape):
+            return room
+        return held.room()
+
+    def to_keep(self, room: FrameSum | None = None) -> KeptSum:
+        """What is to be kept of it: a copy of the sum, in the memory of an earlier one if given.
+
+        The sum before the last reset is not copied; `before_is` says whether it is still the same.
+        """
+        total = None if self._sum is None else self._sum.into(room)
+        return KeptSum(total, self._before, self.why_reset, self._taken.counts())
+
+    def before_is(self, kept: KeptSum, version: tuple[int, int]) -> bool:
+        """Whether the sum before the last reset is as it was kept, when its version was this."""
+        return self._before is kept.before and self.version_before == version
+
+    @property
+    def version_before(self) -> tuple[int, int]:
+        """Another one after every change of the sum before the last reset."""
+        before = self._before
+        return (0, 0) if before is None else (before.n_frames, before.masks.n_settled)
+
+    def restore(self, kept: KeptSum) -> None:
+        """Go on from what was kept, with its history; it is not copied.
+
+        Shots that went into it are not added again, so that the run in which they were taken may be
+        replayed whole. Raises `ValueError` where frames have been added already.
+        """
+        if self._sum is not None or self._before is not None:
+            raise ValueError("frames have been added since the start; restore before the first run")
+        self._sum, self._before, self.why_reset = kept.total, kept.before, kept.why_reset
+        self._taken = Taken(kept.taken)
         self.n_changes += 1
 
     # what those who look from another thread call
@@ -148,7 +190,7 @@ class Accumulation(Analysis):
 
     def update(self, shot: Shot) -> Shot:
         """Add the shot's frame, or note it as the newest."""
-        if self._is_followed(shot):
+        if self._is_followed(shot) and self._is_next(shot):
             if not self.settings.accumulating:
                 self._newest = _newer(self._newest, _copied(shot))
             else:
@@ -170,6 +212,8 @@ class Accumulation(Analysis):
 
         Which frame was the newest before is not known; it comes back with the next one.
         """
+        if not self._taken.is_next(shot):
+            return shot
         for held in (self._sum, self._before):
             if held is not None and held.kind[0] == shot.detector and held.holds(shot):
                 held.take_out(shot)
@@ -202,6 +246,7 @@ class Accumulation(Analysis):
         self._ignored.clear()
         self._told_twice.clear()
         self._followed.clear()
+        self._taken = Taken()
         self.why_reset = ""
         self.n_changes += 1
 
@@ -298,6 +343,17 @@ class Accumulation(Analysis):
                 shot.detector, followed or "that of another run", shot.detector,
             )  # fmt: skip
         return shot.detector == followed
+
+    def _is_next(self, shot: Shot) -> bool:
+        """Whether a shot is still to be added: it may have been, before a restart."""
+        is_next = self._taken.is_next(shot)
+        if not is_next and shot.run not in self._told_twice:
+            self._told_twice.add(shot.run)
+            log.info(
+                "shots of run %s are in the sum that was restored, and are not added again; after "
+                "reset() they would be", shot.run,
+            )  # fmt: skip
+        return is_next
 
     def _begin_anew_for(self, shot: Shot) -> None:
         """Reset where the shot's frame is of another kind than those of the sum, and say so."""

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from femto_bluesky.cli.catalogs import PathMap, mapped
+from femto_bluesky.cli.keeping import Restore, keeping
 from femto_bluesky.cli.options import (
     CalibrantName,
     GeometryFile,
@@ -42,13 +43,15 @@ def live(
     geometry: GeometryFile = None,
     calibrant: CalibrantName = None,
     out: Out = None,
+    restore: Restore = False,
     path_map: PathMap = None,
     host: Host = None,
     port: Port = None,
 ) -> None:
     """Analyse the runs of a RunEngine elsewhere while they are taken, and show them in a browser.
 
-    Frames are read from the files that the documents name. It goes on until Ctrl-C.
+    Frames are read from the files that the documents name. It goes on until Ctrl-C. With --out, the
+    running sums are kept there, so that they survive whatever ends it.
     """
     from femto_bluesky.callbacks.result_files import ResultFiles
     from femto_bluesky.sources.documents import with_stops
@@ -61,7 +64,8 @@ def live(
         if out is not None:
             analysis.subscribe(ResultFiles(analysis, out))
         analysis.subscribe(_tell)
-    with serving(analysis, host, port), stop_asked() as asked, told():
+        keeper = keeping(analysis, out, restore=restore)
+    with keeper, serving(analysis, host, port), stop_asked() as asked, told():
         coming = moved(published(asked), folders)
         for name, document in with_stops(coming, ending=lambda: "the analysis was stopped"):
             analysis(name, document)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from femto_bluesky.cli.catalogs import CatalogName, PathMap, documents_from, mapped
+from femto_bluesky.cli.keeping import Restore, keeping
 from femto_bluesky.cli.options import (
     CalibrantName,
     GeometryFile,
@@ -59,6 +60,7 @@ def replay(
     calibrant: CalibrantName = None,
     callback: Callbacks = None,
     out: Out = None,
+    restore: Restore = False,
     catalog: CatalogName = None,
     path_map: PathMap = None,
     serve: Annotated[
@@ -74,7 +76,10 @@ def replay(
         live = analysis_of(settings, roi, geometry, calibrant, out)
         callbacks = [live, *(_loaded(spec, out) for spec in callback or ())]
         documents = documents_from(sources, catalog, mapped(path_map))
+        keeper = keeping(live, out, restore=True) if restore else None
     with ExitStack() as page:
+        if keeper is not None:
+            page.enter_context(keeper)
         if serve:
             page.enter_context(serving(live, host, port))
             page.enter_context(kept_until_stopped())

@@ -159,6 +159,11 @@ class BeamlineSettings(_Part):
     errors: Literal["std", "sem"] = Field(
         default="std", description="the error bars: spread of the shots, or error of their mean"
     )
+    restore: Literal["ask", "always", "never"] = Field(
+        default="ask",
+        description="whether frames are added to the sums of the prompt before: asked where "
+        "somebody types; what is not restored is set aside when frames come",
+    )
     page: PageSettings | None = Field(
         default=PageSettings(), description="the live page; null for none"
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from femto_bluesky.callbacks import Accumulation, LiveAnalysis
+from femto_bluesky.callbacks import Accumulation, Checkpoints, LiveAnalysis
 from femto_bluesky.console.devices import called
 from femto_bluesky.console.errors import ConsoleError, told
 
@@ -32,11 +32,18 @@ class SumList:
 class Sums:
     """The accumulations of a `LiveAnalysis`: of all detectors, or of the one that is given.
 
-    They are in memory, and begin anew with each start of the prompt.
+    They are in memory, and kept on disk where there is a `keeper`: the next start of the prompt can
+    bring them back.
     """
 
-    def __init__(self, live: LiveAnalysis) -> None:
+    def __init__(self, live: LiveAnalysis, keeper: Checkpoints | None = None) -> None:
+        self.keeper = keeper
         self._live = live
+
+    def close(self) -> None:
+        """Have the newest frames kept too, when the prompt is left."""
+        if self.keeper is not None:
+            self.keeper.close()
 
     def start_accumulation(self, detector: Any = None) -> SumList:
         """Add frames from now on; the sum goes on from where it is."""

@@ -27,10 +27,8 @@ class MaskCounts:
     to count them costs nothing until somebody asks.
     """
 
-    def __init__(self) -> None:
-        self._counts: NDArray[np.uint32] | None = None
-        self._fixed: Mask | None = None
-        self._n_fixed = 0
+    def __init__(self, parts: MaskParts | None = None) -> None:
+        self._counts, self._fixed, self._n_fixed = parts or MaskParts(None, None, 0)
         self.n_settled = 0
         """How often what is said in two parts was added up: who looked meanwhile looks again."""
 
@@ -65,6 +63,17 @@ class MaskCounts:
     def look(self) -> MaskParts:
         """The counts as they are at this moment, which goes on changing; for the eye."""
         return MaskParts(self._counts, self._fixed, self._n_fixed)
+
+    def into(self, room: MaskCounts | None) -> MaskCounts:
+        """A copy, in the memory of an earlier one where that fits; a read-only mask is shared."""
+        parts = self.look()
+        if parts.counts is not None:
+            counts = room._counts if room is not None else None
+            if counts is None or counts.shape != parts.counts.shape:
+                counts = np.empty_like(parts.counts)
+            np.copyto(counts, parts.counts)
+            parts = parts._replace(counts=counts)
+        return MaskCounts(parts)
 
     def __getstate__(self) -> dict[str, object]:
         """What is copied or sent: the counts alone."""

@@ -24,6 +24,7 @@ QUIET = ("--simple-prompt", "--colors=nocolor", "--HistoryManager.enabled=False"
 SMALL: dict[str, Any] = {
     "beamline": "a small one",
     "rois": {"ring 1": {"x0": 28, "y0": 30, "x1": 40, "y1": 60, "detector": "pilatus"}},
+    "restore": "never",  # nothing is asked at a start; one test answers
     "page": None,  # each takes a second of the processor; one test has it
     "simulation": {
         "cameras": {

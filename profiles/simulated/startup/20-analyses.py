@@ -3,6 +3,7 @@
 from femto_bluesky.console.analyses import start_analyses
 from femto_bluesky.console.dark_use import Darks
 from femto_bluesky.console.geometries import Geometries
+from femto_bluesky.console.kept_sums import keep_sums
 from femto_bluesky.console.page import Page
 from femto_bluesky.console.regions import Regions
 from femto_bluesky.console.showing import Showing
@@ -16,7 +17,7 @@ regions = Regions(live, devices.cameras)
 add_roi, move_roi = regions.add_roi, regions.move_roi
 delete_roi, list_rois = regions.delete_roi, regions.list_rois
 
-sums = Sums(live)
+sums = Sums(live, keep_sums(live, settings))
 start_accumulation, stop_accumulation = sums.start_accumulation, sums.stop_accumulation
 reset_accumulation, undo_reset = sums.reset_accumulation, sums.undo_reset
 list_sums = sums.list_sums

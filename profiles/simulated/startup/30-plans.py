@@ -8,6 +8,7 @@ from femto_bluesky.plans import burst_grid, burst_scan, collect_dark, continuous
 
 close_before_exit(get_ipython(), catalog.close)
 close_before_exit(get_ipython(), page.close)
+close_before_exit(get_ipython(), sums.close)
 # what former prompts left, while the first line is typed; and so is the catalog opened
 catalog.take_in()
 show_briefly(get_ipython())
