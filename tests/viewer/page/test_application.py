@@ -68,6 +68,12 @@ def test_no_module_is_imported_for_those_who_ask(server: ResultsServer) -> None:
     assert "this" not in sys.modules
 
 
+def received_all(socket: ClientConnection) -> None:
+    """Receive what has been sent before the end."""
+    while True:
+        socket.recv(timeout=10)
+
+
 @pytest.mark.parametrize("part", [MOST_B + 1, MOST_B // 4])
 def test_a_message_that_is_too_large_is_not_taken(socket: ClientConnection, part: int) -> None:
     header = {"msgid": "1", "msgtype": "PATCH-DOC", "num_buffers": 1000}
@@ -78,7 +84,6 @@ def test_a_message_that_is_too_large_is_not_taken(socket: ClientConnection, part
             socket.send(json.dumps({"id": str(n)}))
             socket.send(bytes(part))
     with pytest.raises(ConnectionClosed):
-        while True:  # what was sent to it before
-            socket.recv(timeout=10)
+        received_all(socket)
     # 1006: cut off while it was being sent
     assert socket.protocol.close_code in (1009, 1006)
