@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from tokenize import TokenError
+from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from femto_bluesky.files.image_formats import FORMATS, ImageFormatError, parted, read_foreign
 from femto_bluesky.files.names import new_file
+
+_OF_NPY: Final = (BadZipFile, TokenError)
+"""What numpy raises, too, at headers that it cannot read."""
 
 
 class KeptImages:
@@ -57,6 +62,7 @@ def read_image(path: Path | str, what: str) -> NDArray[Any]:
         image: Any = read_foreign(path)
         if image is None:
             # mapped first, because then numpy compares what the header says with the file's length
+            _check_header(path)
             image = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise ImageFileError(
@@ -64,7 +70,7 @@ def read_image(path: Path | str, what: str) -> NDArray[Any]:
         ) from error
     except ImageFormatError as error:
         raise ImageFileError(f"{path}: not readable as a {what}: {error}") from error
-    except (OSError, ValueError, OverflowError, EOFError) as error:
+    except (OSError, ValueError, TypeError, OverflowError, EOFError, *_OF_NPY) as error:
         raise ImageFileError(
             f"{path}: not readable as a {what} ({error}); expected {FORMATS}, save one with "
             "numpy.save"
@@ -81,6 +87,16 @@ def read_image(path: Path | str, what: str) -> NDArray[Any]:
             f"expected a {what}: rows and columns of real numbers"
         )
     return np.array(image, dtype=image.dtype.newbyteorder("="), order="C", subok=False)
+
+
+def _check_header(path: Path) -> None:
+    """Raise `ValueError` where the header of a .npy is longer than its file, before it is read."""
+    with path.open("rb") as file:
+        begin = file.read(12)
+    if begin[:6] == b"\x93NUMPY" and begin[6:7] in (b"\x02", b"\x03"):
+        length = int.from_bytes(begin[8:12], "little")
+        if length > path.stat().st_size:
+            raise ValueError(f"its header is said to have {length} bytes")
 
 
 def write_image(path: Path | str, image: NDArray[Any]) -> None:

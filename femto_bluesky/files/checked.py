@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,8 @@ class CheckedFile:
         return name in self._file
 
     def names(self) -> list[str]:
-        """What stands at the top of the file."""
-        return [f"/{name}" for name in self._file]
+        """What stands at the top of the file; of many names, the first ones."""
+        return [f"/{name}" for name in islice(self._file, 20)]
 
     def length(self, name: str) -> int:
         """The number of rows of a column."""
@@ -179,7 +180,7 @@ def _open(path: Path) -> h5py.File:
         return open_hdf5(path)
     except PermissionError as error:
         raise XyeFileError(f"{path}: {error}; ask its owner to let you read it") from error
-    except (OSError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise XyeError(
             f"{path}: not readable as HDF5 ({error}); give a photon file, <raw name>_xye.h5"
         ) from error

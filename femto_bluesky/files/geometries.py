@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from femto_bluesky.files import texts
 from femto_bluesky.files.names import new_file, new_path
 from femto_bluesky.model.geometry import Geometry, GeometryError, Poni
 
 log = logging.getLogger(__name__)
 
 _PONI_LINE = re.compile(r"^\s*poni1\s*:", re.IGNORECASE | re.MULTILINE)
-_MOST_BYTES = 1 << 20  # settings are a few hundred bytes: anything larger is another file
 
 
 class GeometryFileError(ValueError):
@@ -38,10 +36,10 @@ def read_geometry(path: Path | str) -> Geometry:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
+            data = file.read(texts.MOST_BYTES + 1)
         text = data.decode("utf-8")
-        if len(data) > _MOST_BYTES:
-            raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MB")
+        if len(data) > texts.MOST_BYTES:
+            raise ValueError(f"it is larger than {texts.MOST_BYTES >> 20} MB")
     except OSError as error:
         raise GeometryFileError(
             f"{path}: cannot be read ({error.strerror}), expected a geometry: a .poni file, or "
@@ -140,8 +138,8 @@ def _read_poni(path: Path) -> Geometry:
     # Whatever a text may hold: pyFAI raises what its parts raise.
     except Exception as error:
         raise GeometryFileError(
-            f"{path}: is not a PONI file that pyFAI can read ({type(error).__name__}: {error}); "
-            "write it again, with pyFAI or with write_poni"
+            f"{path}: is not a PONI file that pyFAI can read ({type(error).__name__}: "
+            f"{error!s:.300}); write it again, with pyFAI or with write_poni"
         ) from error
     missing = [name for name, value in terms.items() if value is None]
     if missing:
@@ -172,8 +170,8 @@ def _read_poni(path: Path) -> Geometry:
 
 def _read_settings(path: Path, text: str) -> Geometry:
     try:
-        settings: Any = _parse(text)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        settings: Any = texts.parse(text)
+    except texts.TextFormatError as error:
         raise GeometryFileError(
             f"{path}: is neither a PONI file nor JSON nor YAML ({error})"
         ) from error
@@ -190,10 +188,3 @@ def _read_settings(path: Path, text: str) -> Geometry:
             f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
         )
         raise GeometryFileError(f"{path}: is not a geometry: {wrong}") from error
-
-
-def _parse(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return yaml.safe_load(text)

@@ -5,14 +5,20 @@ fabio reads what is not HDF5, as pyFAI does, and so what pyFAI's programs write.
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from femto_bluesky.files.opening import TRUSTED_BYTES, TRUSTED_RATIO, open_hdf5, untrusted
+
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".cxi"})
 FABIO_SUFFIXES = frozenset({".edf", ".tif", ".tiff", ".cbf", ".img", ".mccd", ".msk"})
+_DIMENSION = re.compile(rb"(?i)(?:\bdim_[0-9]+|\bsize[0-9]|dimension)\s*[:=]\s*([0-9]+)")
+_SIZE = re.compile(rb"(?i)(?:size|blocks|position|elements)\s*[:=]\s*([0-9]+)")
 FORMATS = ".npy, .edf, .tif, .cbf, .msk or HDF5"
 """What is read, in words."""
 
@@ -56,6 +62,7 @@ def read_foreign(path: Path | str) -> NDArray[Any] | None:
 
 
 def _from_fabio(path: Path) -> NDArray[Any]:
+    _check_declared(path)
     import fabio
 
     try:
@@ -68,11 +75,62 @@ def _from_fabio(path: Path) -> NDArray[Any]:
     return data
 
 
+def _check_declared(path: Path) -> None:
+    """Raise `ImageFormatError` where a header of text declares more than such a file can hold.
+
+    fabio takes the memory for it, and fills with 0 what is missing.
+    """
+    with path.open("rb") as file:
+        header = file.read(1 << 16)
+    most = TRUSTED_BYTES + TRUSTED_RATIO * path.stat().st_size
+    sizes = [int(found[:20]) for found in _SIZE.findall(header)]
+    n_pixels = math.prod(int(found[:20]) for found in _DIMENSION.findall(header)[:3])
+    if path.suffix.lower() == ".cbf" and b"\x0c\x1a\x04\xd5" not in header:
+        # fabio would look for them for good
+        raise ImageFormatError("its header is not followed by pixels; it is cut off")
+    if path.suffix.lower() in (".tif", ".tiff"):
+        n_pixels = _tiff_pixels(path)
+    if header[:16] == b"M\0\0\0A\0\0\0S\0\0\0K\0\0\0":  # of fit2d, in binary
+        n_pixels = int.from_bytes(header[16:20], "little") * int.from_bytes(header[20:24], "little")
+    if max([n_pixels, *sizes]) * 4 > most:
+        raise ImageFormatError(
+            f"its header declares {n_pixels} pixels and sizes of {sizes}, a file of "
+            f"{path.stat().st_size} bytes is trusted with {most} bytes"
+        )
+
+
+def _tiff_pixels(path: Path) -> int:
+    """The pixels of the images of a TIFF, by their tags (TIFF 6.0, section 2).
+
+    Raises `ImageFormatError` for tags with more values than the file has bytes, and for more than
+    a hundred images.
+    """
+    size, n_pixels, seen = path.stat().st_size, 0, set()
+    with path.open("rb") as file:
+        begin = file.read(8)
+        order: Literal["little", "big"] = "little" if begin[:2] == b"II" else "big"
+        place = int.from_bytes(begin[4:8], order)
+        while place and place not in seen:
+            seen.add(place)
+            file.seek(place)
+            entries = file.read(12 * int.from_bytes(file.read(2), order))
+            sides = []
+            for at in range(0, len(entries), 12):
+                tag, count = entries[at : at + 2], int.from_bytes(entries[at + 4 : at + 8], order)
+                if count > size or len(seen) > 100:
+                    raise ImageFormatError(f"a tag of it has {count} values in {size} bytes")
+                if int.from_bytes(tag, order) in (256, 257):  # width and height
+                    short = entries[at + 2 : at + 4] == (3).to_bytes(2, order)
+                    value = entries[at + 8 : at + (10 if short else 12)]
+                    sides.append(int.from_bytes(value, order))
+            n_pixels = max(n_pixels, math.prod(sides))
+            place = int.from_bytes(file.read(4), order)
+    return n_pixels
+
+
 def _from_hdf5(path: Path, dataset: str) -> NDArray[Any]:
     import h5py
     import hdf5plugin  # noqa: F401 - its import makes the compressions known
-
-    from femto_bluesky.files.opening import open_hdf5
 
     found: dict[str, tuple[int, ...]] = {}
 
@@ -86,7 +144,7 @@ def _from_hdf5(path: Path, dataset: str) -> NDArray[Any]:
             if not dataset:
                 file.visititems(look)
                 if len(found) != 1:
-                    listed = ", ".join(f"{name} {shape}" for name, shape in found.items())
+                    listed = ", ".join(f"{name} {shape}" for name, shape in [*found.items()][:20])
                     raise ImageFormatError(
                         f"it holds {len(found)} images{': ' * bool(found)}{listed}; name one: "
                         f"{path.name}::/entry/mask"
@@ -94,7 +152,15 @@ def _from_hdf5(path: Path, dataset: str) -> NDArray[Any]:
                 (dataset,) = found
             if dataset not in file or not isinstance(file[dataset], h5py.Dataset):
                 raise ImageFormatError(f"it has no dataset {dataset}")
+            if file[dataset].shape is None or file[dataset].ndim not in (2, 3):
+                raise ImageFormatError(f"{dataset} has the shape {file[dataset].shape}")
+            n_images = 1 if file[dataset].ndim == 2 else len(file[dataset])
+            if (why := untrusted(file[dataset], path, n_images)) is not None:
+                raise ImageFormatError(why)
             data = np.asarray(file[dataset][()])
-    except OSError as error:
+    except ImageFormatError:
+        raise
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        # what h5py raises depends on the part of the file that is broken
         raise ImageFormatError(str(error)) from error
     return data[0] if data.ndim == 3 and len(data) == 1 else data

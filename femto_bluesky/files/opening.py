@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,11 @@ NEW_FILE_BYTES = 4 * 2**20
 
 SPARE_BYTES = 4 * 2**20
 """What HDF5 may write beside the data: its own tables, which grow."""
+
+TRUSTED_BYTES = 64 * 2**20
+"""What any file may declare for one image or one chunk."""
+TRUSTED_RATIO = 100
+"""What it may declare more for each of its own bytes."""
 
 # HDF5 File Format Specification 4.0, II.A: the superblock, version 3 with addresses of 8 bytes
 _SIGNATURE, _VERSION_WITH_SWMR, _END_ADDRESS = b"\x89HDF\r\n\x1a\n", b"\x03\x08", 28
@@ -38,8 +44,8 @@ def open_hdf5(path: Path) -> h5py.File:
             return way()
         except PermissionError:
             raise
-        except (OSError, ValueError) as error:
-            failure = error
+        except (OSError, RuntimeError, ValueError) as error:
+            failure = error  # of a damaged file h5py raises what HDF5 happens to stumble on
     raise OSError(str(failure)) from failure
 
 
@@ -82,3 +88,28 @@ def create_hdf5(path: Path, *, chunk_cache_bytes: int | None = None) -> h5py.Fil
         raise
     except OSError as error:
         raise OutputError(f"cannot create {path}: {error}; choose a folder to write in") from error
+
+
+def untrusted(data: h5py.Dataset, path: Path, n_images: int = 1) -> str | None:
+    """Why the images of a dataset should not be read: their sizes are a lie, or a bomb; else None.
+
+    To be asked before memory is taken: a few bytes can declare a dataset of any size, and a chunk
+    becomes whatever was compressed into it. Pixels that are kept in other files, which need not be
+    HDF5, are not read either. `n_images` are read at a time.
+    """
+    if data.size == 0:
+        return None  # there is nothing to be read yet; what fills it is at work
+    item = data.dtype.itemsize
+    image = n_images * math.prod(data.shape[-2:]) * item
+    chunk = math.prod(data.chunks or (0,)) * item
+    most = TRUSTED_BYTES + TRUSTED_RATIO * path.stat().st_size
+    if max(image, chunk) > most:
+        return (
+            f"{data.name} declares images of {image} bytes in chunks of {chunk}, more than the "
+            f"{most} bytes with which a file of {path.stat().st_size} is trusted"
+        )
+    if data.chunks and data.id.get_storage_size() > 2 * data.size * item + chunk + 4096:
+        return f"{data.name} holds more bytes than its shape {data.shape} has, compressed"
+    if data.external:
+        return f"{data.name} has its pixels in other files: {data.external[0][0][:200]!r}"
+    return None

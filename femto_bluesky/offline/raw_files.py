@@ -13,6 +13,9 @@ from femto_bluesky.stream.frames import FrameError, Hdf5Frames
 PHOTONS = ("/entry/photons/y", "/hits/hits_xye")
 """What tells a photon file, ours and the predecessor's, from a raw one."""
 
+MOST_NAMED = 20
+"""So many datasets an error names."""
+
 
 class RawFileError(ValueError):
     """A file in which frames cannot be told from the rest; the message says what is there."""
@@ -28,12 +31,19 @@ def dataset_of(path: Path, dataset: str | None = None) -> str:
     with _opened(path) as file:
         if dataset is not None:
             return dataset
-        if any(name in file for name in PHOTONS):
-            raise RawFileError(
-                f"{path} is a photon file already; look at it with `femto-bluesky inspect`, or "
-                "name a raw file"
-            )
-        found = _images(file)
+        try:
+            is_of_photons = any(name in file for name in PHOTONS)
+            found = _images(file)
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            # what h5py raises depends on the part of the file that is broken
+            raise FrameError(
+                f"{path}: the file is damaged ({error}); copy the whole file again"
+            ) from error
+    if is_of_photons:
+        raise RawFileError(
+            f"{path} is a photon file already; look at it with `femto-bluesky inspect`, or "
+            "name a raw file"
+        )
     stacks = {name: shape for name, shape in found.items() if len(shape) == 3} or found
     if len(stacks) == 1:
         return next(iter(stacks))
@@ -42,7 +52,8 @@ def dataset_of(path: Path, dataset: str | None = None) -> str:
             f"{path}: found no dataset of frames, expected one of (frames, rows, columns); is it "
             "a raw file of a camera?"
         )
-    there = ", ".join(f"{name} {shape}" for name, shape in stacks.items())
+    named = [f"{name} {shape}" for name, shape in stacks.items()]
+    there = ", ".join(named[:MOST_NAMED]) + " and more" * (len(named) > MOST_NAMED)
     raise RawFileError(
         f"{path}: found {len(stacks)} stacks of images: {there}; name one: --dataset"
     )

@@ -90,9 +90,10 @@ class _OpenRuns:
         elif name in ("event", "event_page"):
             run, stream = self._streams.get(str(document.get("descriptor")), ("", ""))
             numbers = document.get("seq_num", 0)
-            last = max(numbers, default=0) if isinstance(numbers, list) else numbers
+            several = numbers if isinstance(numbers, list) else [numbers]
             if run in self._events:
-                self._events[run][stream] = max(self._events[run][stream], last)
+                known = [n for n in several if isinstance(n, int)]  # of others nobody can tell
+                self._events[run][stream] = max([self._events[run][stream], *known])
         elif name == "stop":
             self._events.pop(str(document.get("run_start")), None)
 
@@ -101,12 +102,13 @@ class _OpenRuns:
         while self._events:
             run = next(iter(self._events))
             events = self._events.pop(run)
+            told = run.encode("utf-8", "replace").decode()  # JSON knows text that UTF-8 does not
             if self._tell:
-                log.error("run %s did not stop: %s", run, reason)
+                log.error("run %s did not stop: %s", told, reason)
             yield (
                 "stop",
                 {
-                    "uid": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{run} stop")),
+                    "uid": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{told} stop")),
                     "run_start": run,
                     "time": self._time,
                     "exit_status": "fail",

@@ -30,6 +30,10 @@ NAMES: Final = frozenset(
 )
 
 
+LONGEST_LINE: Final = 1 << 24
+"""Bytes that any line may have; more where the file itself is large."""
+
+
 class JsonLinesError(ValueError):
     """A file that does not hold documents as JSON lines."""
 
@@ -120,19 +124,26 @@ class _Lines:
         self._offset = 0
 
     def __iter__(self) -> Iterator[Document]:
+        # a compressed line may become a thousand times as long
+        longest = LONGEST_LINE + 20 * self._path.stat().st_size
         with _binary(self._path) as lines:
             while True:
                 try:
-                    line = lines.readline()
+                    line = lines.readline(longest + 1)
                     if not line:
                         return
+                    if len(line) > longest:
+                        raise JsonLinesError(
+                            f"the line is longer than {longest} bytes, which is more than a file "
+                            "of this size is trusted with; write images into files"
+                        )
                     self._n_lines += 1
                     name, document = _parse(line)
                 except (JsonLinesError, EOFError, OSError, zlib.error) as error:
                     at = f"line {max(self._n_lines, 1)} (byte {self._offset})"
                     raise JsonLinesError(f"{self._path} is damaged at {at}: {error}") from error
                 self._offset += len(line)
-                yield name, _found(name, document, self._path)
+                yield name, _found_or_said(name, document, self._path)
 
     def ending(self) -> str:
         """What to say of a run that is open at the end."""
@@ -158,6 +169,14 @@ def _parse(line: bytes) -> Document:
     raise JsonLinesError(
         'it is not a document; expected ["name", {...}] or {"name": ..., "doc": {...}}'
     )
+
+
+def _found_or_said(name: str, document: dict[str, Any], path: Path) -> dict[str, Any]:
+    """As `_found`; a document whose place cannot be one stays as it is, for whoever reads there."""
+    try:
+        return _found(name, document, path)
+    except (OSError, TypeError, ValueError):
+        return document
 
 
 def _found(name: str, document: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -6,12 +6,12 @@ import json
 import logging
 import math
 import os
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
+from femto_bluesky.files import texts
 from femto_bluesky.sources.predecessor import unpickle
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,14 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no settings file {path}; check the name")
-    return parse_settings(path, path.read_bytes())
+    with path.open("rb") as file:
+        data = file.read(texts.MOST_BYTES + 1)
+    if len(data) > texts.MOST_BYTES:
+        raise SettingsError(
+            f"{path} is larger than {texts.MOST_BYTES >> 20} MB, expected a few settings; check "
+            "the name"
+        )
+    return parse_settings(path, data)
 
 
 def parse_settings(path: Path, data: bytes) -> dict[str, Any]:
@@ -70,14 +77,10 @@ def _parse(path: Path, data: bytes) -> Any:
             raise SettingsError(str(error)) from error
     try:
         text = data.decode()
-        if path.suffix not in YAML_SUFFIXES:
-            try:
-                return json.loads(text)
-            except json.JSONDecodeError:
-                if path.suffix == ".json":
-                    raise
-        return yaml.safe_load(text)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        if path.suffix in YAML_SUFFIXES:
+            return texts.parse_yaml(text)
+        return texts.parse_json(text) if path.suffix == ".json" else texts.parse(text)
+    except ValueError as error:
         raise SettingsError(
             f"{path} is neither JSON nor YAML nor a pickled list of parameters: {error}"
         ) from error
@@ -112,7 +115,7 @@ def _name_and_data(path: Path, parameter: Any) -> tuple[str, Any]:
         case {"name": str(name), "data": data}:
             return name, data
     raise SettingsError(
-        f"{path}: {parameter!r:.80} is not a parameter; expected a name and data for each"
+        f"{path}: {reprlib.repr(parameter)} is not a parameter; expected a name and data for each"
     )
 
 
@@ -125,8 +128,22 @@ def _text(path: Path, name: str, data: Any) -> str:
     if isinstance(data, (str, int, float)):
         return str(data)
     if isinstance(data, (dict, list)):
-        return json.dumps(data)
+        return _as_json(path, name, data)
     raise SettingsError(f"{path}: the data of {name!r} is a {type(data).__name__}; expected text")
+
+
+def _as_json(path: Path, name: str, data: Any) -> str:
+    """Data as JSON, as far as it is bounded: a pickle can hold one list in another many times."""
+    pieces, length = [], 0
+    try:
+        for piece in json.JSONEncoder().iterencode(data):
+            length += len(piece)
+            if length > texts.MOST_BYTES:
+                raise ValueError(f"it is longer than {texts.MOST_BYTES >> 20} MB")
+            pieces.append(piece)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SettingsError(f"{path}: the data of {name!r} is no JSON: {error}") from error
+    return "".join(pieces)
 
 
 def _truth(path: Path, name: str, text: str) -> bool:

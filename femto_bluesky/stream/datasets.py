@@ -15,7 +15,7 @@ import h5py
 import hdf5plugin  # noqa: F401  (registers the compression filters that detectors write with)
 import numpy as np
 
-from femto_bluesky.files.opening import open_hdf5
+from femto_bluesky.files.opening import open_hdf5, untrusted
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,9 @@ class OpenDataset:
         self._file = _open_file(path)
         try:
             self.data = self._find()
+        except (KeyError, OSError, TypeError, ValueError) as error:
+            self._file.close()
+            raise FrameError(f"{path}: {dataset!r:.200} is damaged ({error})") from error
         except BaseException:
             self._file.close()
             raise
@@ -86,18 +89,25 @@ class OpenDataset:
         return sum(key[:2] == self._key[:2] for key in _open)
 
     def _find(self) -> h5py.Dataset:
-        found = self._file.get(self.dataset)
+        try:
+            found = self._file.get(self.dataset)
+        except RuntimeError as error:  # of HDF5, of a damaged file
+            raise FrameError(f"{self.path}: {self.dataset!r:.200} is damaged ({error})") from error
         if not isinstance(found, h5py.Dataset):
             names: list[str] = []
             self._file.visititems(lambda n, o: names.append(n) if _is_stack(o) else None)
             raise FrameError(
                 f"{self.path}: no dataset {self.dataset!r}; datasets of frames in it: "
-                f"{names or 'none'}"
+                f"{names[:20] or 'none'}"
             )
         if found.ndim not in (2, 3) or found.dtype.kind not in "buif":
             raise FrameError(
                 f"{self.path}: {self.dataset!r} has shape {found.shape} and dtype {found.dtype}; "
                 "expected (frames, rows, columns) of real numbers"
+            )
+        if (why := untrusted(found, Path(found.file.filename))) is not None:
+            raise FrameError(
+                f"{self.path}: {why}; the file is damaged, or not to be trusted; copy it again"
             )
         return _with_chunk_cache(found)
 

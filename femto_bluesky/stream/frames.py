@@ -5,6 +5,7 @@ A source reads one frame at a time into one buffer that it fills again for the n
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +24,9 @@ from femto_bluesky.stream.served import ServedFrames
 
 __all__ = ["FrameError", "FrameSource", "Hdf5Frames", "InlineFrames", "TiffFrames", "checked_image",
            "open_resource", "path_of_uri"]  # fmt: skip
+
+_WIDE = re.compile(r"\d{4}|\*|\{[^}]*[.\[]")
+"""No part of a template: widths of more than 999, or given apart, and attributes of the number."""
 
 
 class FrameSource(Protocol):
@@ -172,7 +176,7 @@ class Hdf5Frames:
             return self._read_plain(self._plain, index)
         try:
             data.read_direct(self._buffer, () if data.ndim == 2 else np.s_[index])
-        except OSError as error:
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
             raise FrameError(
                 f"{self.path}: frame {index} of {self.dataset!r} is not readable ({error}); the "
                 "file is damaged there, or a compression filter is missing"
@@ -264,9 +268,21 @@ def _numbered_paths(folder: Path, template: str, filename: str) -> Callable[[int
     The template: https://areadetector.github.io/areaDetector/ADCore/NDPluginFile.html
     """
     strings = {1: (filename,), 2: (f"{folder}/", filename)}.get(template.count("%s"), ())
-    if "%" in template:
-        return lambda index: folder / (template % (*strings, index))
-    return lambda index: folder / template.format(index)
+
+    def name(index: int) -> str:
+        return template % (*strings, index) if "%" in template else template.format(index)
+
+    try:
+        # a width of many digits would make a name that fills the memory
+        is_numbered = not _WIDE.search(template) and name(0) != name(1)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise FrameError(f"{folder}: {template!r:.200} is no template of names: {error}") from error
+    if not is_numbered:
+        raise FrameError(
+            f"{folder}: {template!r:.200} gives no names with numbers of files, expected a "
+            "template such as %s%s_%6.6d.tiff; correct the detector's file template"
+        )
+    return lambda index: folder / name(index)
 
 
 def open_resource(doc: Mapping[str, Any]) -> FrameSource:

@@ -10,6 +10,8 @@ from typing import IO, Self
 GZIP_MAGIC = b"\x1f\x8b"
 PIECE = 1 << 24
 LONGEST = 1 << 30
+TRUSTED = 1 << 25
+"""Bytes that a string in any compressed file may have; more where the file itself is large."""
 LONGEST_LINE = 1 << 16
 
 
@@ -38,6 +40,9 @@ class ByteSource:
         if self.is_gzip:
             self._file = gzip.GzipFile(fileobj=self._raw, mode="rb")
         self._offset = 0
+        # one byte of gzip may become a thousand
+        size = path.stat().st_size
+        self.longest = min(LONGEST, TRUSTED + 32 * size) if self.is_gzip else LONGEST
 
     def tell(self) -> int:
         """The offset of the next byte."""
@@ -58,9 +63,10 @@ class ByteSource:
 
     def read(self, n: int) -> bytes:
         """Exactly `n` bytes. Raises `SourceEndError` where fewer are left."""
-        if n > LONGEST:
+        if n > self.longest:
             raise SourceEndError(
-                f"a string of {n} bytes is declared, more than the {LONGEST} that are accepted"
+                f"a string of {n} bytes is declared, more than the {self.longest} that are "
+                "accepted in a file of this size"
             )
         if n <= PIECE:
             data = self._some(n)

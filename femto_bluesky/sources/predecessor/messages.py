@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import io
+import reprlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ STREAM_TAG: Final = 42878
 # Besides its own two: times as text and as a number, and "this is CBOR".
 RECORDED_TAGS: Final = (0, 1, MESSAGE_TAG, STREAM_TAG, 55799)
 DEEPEST: Final = 16
-MOST_READS: Final = 1_000_000
+MOST_READS: Final = 200_000
 
 
 class RecordingError(ValueError):
@@ -128,7 +129,7 @@ class _ForwardReader(io.RawIOBase):
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source
-        self._end = source.tell() + LONGEST
+        self._end = source.tell() + min(LONGEST, source.longest)
         self._n_reads = 0
 
     def readable(self) -> bool:
@@ -186,7 +187,9 @@ def _from_cbor(value: Any, path: Path, offset: int) -> Item:
                     case cbor2.CBORTag(tag=tag, value=[typ, frames]) if tag == STREAM_TAG:
                         streams[name] = (typ, frames)
                     case _:
-                        raise _MessageError(f"the stream {name!r:.60} is not a type and frames")
+                        raise _MessageError(
+                            f"the stream {reprlib.repr(name)} is not a type and frames"
+                        )
             return _item(number, streams, time, path, offset)
     raise _MessageError("it is not a recorded message (tag 42877 with three parts)")
 
@@ -214,7 +217,7 @@ def _item(
     number: Any, streams: Mapping[Any, tuple[Any, Any]], moment: Any, path: Path, offset: int
 ) -> Item:
     if type(number) is not int or number < 0:
-        raise _MessageError(f"{number!r:.60} is not an event number")
+        raise _MessageError(f"{reprlib.repr(number)} is not an event number")
     if not isinstance(moment, datetime):
         raise _MessageError(f"event {number} has no time of creation")
     if moment.tzinfo is None:
@@ -222,7 +225,7 @@ def _item(
     checked = {}
     for name, (typ, frames) in streams.items():
         if not isinstance(name, str) or not isinstance(typ, str):
-            raise _MessageError(f"event {number}: a stream is named {name!r:.60}")
+            raise _MessageError(f"event {number}: a stream is named {reprlib.repr(name)}")
         if not isinstance(frames, (list, tuple)):
             raise _MessageError(f"event {number}: the stream {name!r} has no frames")
         if not all(isinstance(frame, (bytes, bytearray)) for frame in frames):

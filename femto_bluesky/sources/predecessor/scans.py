@@ -59,7 +59,7 @@ def _sardana(values: dict[str, Any]) -> Message:
         "RecordData": "step",
         "RecordEnd": "end",
     }
-    return Message(kinds.get(values.get("type"), "other"), values)
+    return Message(kinds.get(str(values.get("type")), "other"), values)
 
 
 def _contrast(values: dict[str, Any]) -> Message:
@@ -75,12 +75,18 @@ def _contrast(values: dict[str, Any]) -> Message:
     return Message("other", values)
 
 
+def _listed(values: Mapping[str, Any], name: str) -> list[Any]:
+    """A list that sardana names; an empty one where it is anything else."""
+    found = values.get(name)
+    return found if isinstance(found, list) else []
+
+
 def sardana_scan(stream: str, values: Mapping[str, Any]) -> Scan:
     """The scan that a DataDescription describes."""
     keys = Keys()
     title = str(values.get("title") or "scan")
-    columns = [c for c in values.get("column_desc") or [] if isinstance(c, dict) and "name" in c]
-    motors = tuple(str(name) for name in values.get("ref_moveables") or ())
+    columns = [c for c in _listed(values, "column_desc") if isinstance(c, dict) and "name" in c]
+    motors = tuple(str(name) for name in _listed(values, "ref_moveables"))
     named = parse_title(title, set(motors))
     # ref_moveables decide which motors there are; the title only tells how they move.
     named = ScanTitle(

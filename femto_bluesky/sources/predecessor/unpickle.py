@@ -44,7 +44,7 @@ __all__ = [
     "loads",
 ]
 
-MOST_INSTRUCTIONS: Final = 5_000_000
+MOST_INSTRUCTIONS: Final = 50_000
 MARK: Final = object()
 
 
