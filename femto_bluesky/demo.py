@@ -165,6 +165,7 @@ class DemoBeamline:
 
         by_step: Any = per_step  # of the shape that is wanted, with fewer words for it
         self._engine(scan([camera], self._delay, -1.0, 7.0, steps, per_step=by_step))
+        self.live.wait()
 
 
 class NewestFiles:

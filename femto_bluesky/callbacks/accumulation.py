@@ -23,7 +23,7 @@ from femto_bluesky.model.sums import (
     accumulated_image,
     describe,
 )
-from femto_bluesky.stream.analysis import Analysis, AnalysisSettings, Row
+from femto_bluesky.stream.analysis import CONFIGURE_S, Analysis, AnalysisSettings, Row
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +84,7 @@ class Accumulation(Analysis):
 
     def reset(self) -> None:
         """Begin the sum anew; `undo_reset` brings the old one back."""
+        self.wait(CONFIGURE_S)
         self._reset("reset by the user")
         self._taken.begin_anew()
 
@@ -92,6 +93,7 @@ class Accumulation(Analysis):
 
         Raises `ValueError` where there was no reset, or the frames since are of another kind.
         """
+        self.wait(CONFIGURE_S)
         if self._before is None:
             raise ValueError("there is no reset to undo: none since the start, or undone already")
         restored = self._before.copy()
@@ -252,6 +254,7 @@ class Accumulation(Analysis):
 
     def result(self) -> AccumulatedImage | None:
         """The sum (when stopped: the newest clean frame), a copy; None when no frame was seen."""
+        self.wait()
         if not self.settings.accumulating and self._newest is not None:
             shown = FrameSum(self._newest)
             shown.add(self._newest)

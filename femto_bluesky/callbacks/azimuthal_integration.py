@@ -256,6 +256,7 @@ class AzimuthalIntegration(Analysis):
 
     def result(self, run: str | None = None) -> dict[str, RadialProfile]:
         """I(q) of a whole run (the newest), by detector."""
+        self.wait()
         run = run or next(reversed(self._steps.table.runs), "")
         found = {name: self._of_steps(run, name, None) for name in self._steps.detectors(run)}
         return {name: profile for name, (profile, _) in found.items() if profile is not None}
@@ -319,6 +320,7 @@ class AzimuthalIntegration(Analysis):
 
     def groups(self, run: str | None = None) -> list[DataGroup]:
         """I(q) of the run, of the running sum where it is another, of all steps, and the cake."""
+        self.wait()
         of_run = run or next(reversed(self._steps.table.runs), "")
         known = [name for name in self._accumulations.of if self.geometry(name) is not None]
         found = []

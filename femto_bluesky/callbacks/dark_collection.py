@@ -140,6 +140,7 @@ class DarkCollection(Analysis):
 
     def result(self, run: str | None = None) -> dict[str, DarkImages]:
         """The darks of a run (the newest), by the detectors' names. Images are read-only."""
+        self.wait()
         run = self._newest() if run is None else run
         if run not in self._told:
             limits = {
@@ -187,6 +188,7 @@ class DarkCollection(Analysis):
 
     def groups(self, run: str | None = None) -> list[DataGroup]:
         """For each detector the images of the level and of the noise; hot pixels are masked."""
+        self.wait()
         found = []
         for name, images in self.result(run).items():
             rows, columns = images.level.shape

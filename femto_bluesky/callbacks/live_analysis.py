@@ -25,7 +25,7 @@ from femto_bluesky.model.rois import Roi
 from femto_bluesky.model.shots import Shot
 from femto_bluesky.model.sums import AccumulatedImage
 from femto_bluesky.model.warming import warm
-from femto_bluesky.stream.analysis import AnalysisSettings, Pipeline
+from femto_bluesky.stream.analysis import CONFIGURE_S, AnalysisSettings, Pipeline
 from femto_bluesky.stream.per_detector import PerDetector
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ class LiveAnalysis(Pipeline):
 
     def result(self, run: str | None = None) -> LiveResult:
         """The step means and I(q) of a run (the newest), and the sums of all detectors."""
+        self.wait()
         sums = self.accumulations.result()
         found = {name: image for name, image in sums.items() if image is not None}
         return LiveResult(
@@ -161,6 +162,7 @@ class LiveAnalysis(Pipeline):
 
     def groups(self, run: str | None = None) -> list[DataGroup]:
         """The sums with regions and rings on them, the curves of regions, of photons, I(q)."""
+        self.wait()
         images = [self.marked(group) for group in self.accumulations.groups(run)]
         curves = self.rois.groups(run) + self.photons.groups(run)
         return images + curves + self.diffraction.groups(run)
@@ -181,6 +183,8 @@ class LiveAnalysis(Pipeline):
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings; from the next shot on they count, and the derived run says so.
 
+        It waits for the shots that have come, but not for ever: 10 s.
+
         Of `photons`, `cmos` and `azimuthal`, which are settings themselves, only what is named is
         changed: `live.configure({"photons": {"energy_min_adu": 700}})`. `geometries` are given anew
         as a whole; the running sum is then integrated anew, and nothing of it is lost. Nothing is
@@ -189,6 +193,7 @@ class LiveAnalysis(Pipeline):
         Raises `ValueError` for that, and for `stream` and `detectors`: documents are read by them
         from the start.
         """
+        self.wait(CONFIGURE_S)
         fixed = {"stream", "detectors"} & changes.keys()
         if fixed:
             raise ValueError(

@@ -261,6 +261,7 @@ class PhotonDetection(Analysis):
 
         For what they mean see `OF_STEP`. NaN is a missing value; motors that read text are text.
         """
+        self.wait()
         run = run or next(reversed(self.table.runs), "")
         rows: list[Row] = [
             {**position, "n_shots": n_shots} | _of_detectors(columns)
@@ -274,6 +275,7 @@ class PhotonDetection(Analysis):
 
     def histogram(self, detector: str, run: str | None = None) -> NDArray[np.int64]:
         """How many photons of a run (of all runs) have an energy in each bin, see the settings."""
+        self.wait()
         found = [
             counts
             for (of_run, of_detector, _), counts in self._histograms.items()
@@ -329,6 +331,7 @@ class PhotonDetection(Analysis):
 
     def groups(self, run: str | None = None) -> list[DataGroup]:
         """For each detector: photons a shot against the motor, photons of each shot, energies."""
+        self.wait()
         run = run or next(reversed(self.table.runs), "")
         found, steps = [], self.result(run)
         for detector in counted_detectors(self.table.rows(run)):

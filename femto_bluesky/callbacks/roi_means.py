@@ -130,6 +130,7 @@ class RoiMeans(Analysis):
         For each region on each detector: `_mean`, `_std`, `_sem` and `_n` (the shots with a valid
         pixel in it). float64 columns with NaN for what is missing; motors that read text are text.
         """
+        self.wait()
         run = run or next(reversed(self.table.runs), "")
         rows: list[Row] = [
             {**position, "n_shots": n_shots} | _row(found)
@@ -169,6 +170,7 @@ class RoiMeans(Analysis):
 
     def groups(self, run: str | None = None) -> list[DataGroup]:
         """For each region a curve of the step means, with std as error, and one of the shots."""
+        self.wait()
         run = run or next(reversed(self.table.runs), "")
         steps, rows = self.result(run), self.table.rows(run)
         stems = [name.removesuffix("_mean") for name in steps if name.endswith("_mean")]

@@ -43,7 +43,7 @@ def start_analyses(
     engine.subscribe(bec)
     darks = DarkCollection()
     engine.subscribe(darks)
-    engine.subscribe(tell_of(darks))
+    darks.subscribe(tell_of(darks))
     live = LiveAnalysis(
         settings.rois, geometries=settings.geometries, directory=settings.folder("process")
     )

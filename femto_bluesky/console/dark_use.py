@@ -60,10 +60,17 @@ class Darks:
 
 
 def tell_of(collection: DarkCollection) -> Callable[[str, Any], None]:
-    """What tells, when a run has ended, what darks the collection has of it."""
+    """What tells, when a run has been analysed, what darks the collection has of it.
+
+    To be subscribed to the collection, and so called when that has seen all of a run.
+    """
+    raw: dict[str, str] = {}
 
     def tell(name: str, doc: Any) -> None:
-        found = collection.result(doc["run_start"]) if name == "stop" else {}
+        if name == "start":
+            raw[doc["uid"]] = doc["original_run_uid"]
+        run = raw.pop(doc["run_start"], None) if name == "stop" else None
+        found = {} if run is None else collection.result(run)
         if found:
             taken = ", ".join(f"{images.n_frames} of {of}" for of, images in found.items())
             news.info("darks were taken: %s; use_darks() keeps them and has them used", taken)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import atexit
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bluesky import RunEngine
 from bluesky.utils import FailedStatus, RunEngineInterrupted
@@ -17,8 +17,12 @@ from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.devices.hdf5_plugin import DetectorError
 from femto_bluesky.plans.bursts import PlanError
 from femto_bluesky.sources.catalogs import Run
+from femto_bluesky.stream.analysis import Analysis
 
 log = logging.getLogger(__name__)
+
+PATIENCE_S: Final = 2.0
+"""So long a line waits for the analysis before it says that it is behind."""
 
 
 def close_before_exit(shell: Any, close: Callable[[], object]) -> None:
@@ -51,6 +55,34 @@ def _stop_paused(engine: Any) -> None:
         engine.stop()
     except Exception as failure:  # nobody can be kept here by a motor that fails
         log.error("It did not stop well: %s: %s", type(failure).__name__, failure)
+
+
+def wait_for_analyses(shell: Any, *analyses: Analysis) -> None:
+    """Have each line wait a moment for the analyses, so that tables stand before the next prompt.
+
+    A scan that has ended may be analysed still. Where that takes longer, it is said, and goes on
+    while one types. When the prompt is left it is waited for to the end; Ctrl-C leaves it.
+    """
+
+    def after_a_line(result: object) -> None:
+        for analysis in analyses:
+            if not analysis.wait(PATIENCE_S):
+                log.warning(
+                    "The analysis is behind; live.wait() waits for it: %s", analysis.status()
+                )
+
+    shell.events.register("post_run_cell", after_a_line)
+    close_before_exit(shell, lambda: _finish(analyses))
+
+
+def _finish(analyses: Sequence[Analysis]) -> None:
+    for analysis in analyses:
+        if not analysis.wait(PATIENCE_S):
+            log.warning("The last scan is analysed first; Ctrl-C leaves it: %s", analysis.status())
+            try:
+                analysis.wait()
+            except KeyboardInterrupt:
+                log.warning("It was left: %s", analysis.status())
 
 
 def show_briefly(shell: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlparse
 
 import numpy as np
@@ -14,6 +14,9 @@ from femto_bluesky.files import xye
 
 MAX_FILES = 1000
 """So many photon files back are remembered."""
+
+PATIENCE_S: Final = 30.0
+"""So long a run waits for an analysis that is behind, at its begin and at its end."""
 
 
 class CountsPhotons(Protocol):
@@ -31,6 +34,9 @@ class CountsPhotons(Protocol):
 
     def settings_record(self) -> dict[str, Any]:
         """The settings as plain data."""
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until all documents that have come are analysed; False when it took too long."""
 
 
 class Engine(Protocol):
@@ -99,6 +105,8 @@ class PhotonWitness:
         only = settings.get("detector")
         if only and detector and detector != only:
             return f"photon detection counts on {only!r} only"
+        if not self._analysis.wait(PATIENCE_S):
+            return f"photon detection is more than {PATIENCE_S:g} s behind with the last run"
         if self._last_failure is not None:
             kind = type(self._last_failure).__name__
             return (
@@ -109,6 +117,8 @@ class PhotonWitness:
 
     def why_not_safe(self, raw: Path, n_frames: int) -> str | None:
         """Why the photons of a raw file are not all on disk; None where they are."""
+        if not self._analysis.wait(PATIENCE_S):
+            return f"photon detection is more than {PATIENCE_S:g} s behind"
         wanted = raw.resolve()
         for path in reversed(self._closed):
             found = xye.contents(path)

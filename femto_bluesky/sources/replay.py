@@ -57,9 +57,15 @@ def replay(source: Source, *callbacks: Callback, path_map: Mapping[str, str] | N
     for name, document in documents_of(source, path_map):
         for callback in callbacks:
             callback(name, document)
+            # in an event loop, as that of a notebook, an analysis would take it in later
+            getattr(callback, "wait", _nothing)()
     for callback, n in zip(callbacks, before, strict=True):
         if added := _failures(callback)[n:]:
             raise added[0]
+
+
+def _nothing() -> None:
+    """What there is to wait for where a callback does all at once."""
 
 
 def _failures(callback: Callback) -> list[Exception]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,10 +18,14 @@ from femto_bluesky.model.outputs import Output
 from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.shots import Shot
 from femto_bluesky.stream.shell import AnalysisError, Reading, Shell
+from femto_bluesky.stream.status import Status
 
 __all__ = ["Analysis", "AnalysisError", "AnalysisSettings", "Pipeline", "Row"]
 
 Row = dict[str, Any]
+
+CONFIGURE_S: Final = 10.0
+"""So long a change of settings waits for an analysis that is behind."""
 
 
 class AnalysisSettings(BaseModel):
@@ -46,6 +50,7 @@ class Analysis(ABC):
         self.settings = settings
         self._reading = Reading()
         self._shell: Shell | None = None
+        self._owner: Analysis | None = None  # what it is a part of, and is given shots by
 
     # the fold
 
@@ -67,7 +72,7 @@ class Analysis(ABC):
 
     @abstractmethod
     def result(self) -> Any:
-        """What was found so far."""
+        """What was found so far. Those below `wait` first for documents that have come."""
 
     def fresh(self) -> Self:
         """A new analysis with the same settings, read in the same way, that has seen nothing."""
@@ -109,8 +114,11 @@ class Analysis(ABC):
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings; from the next shot on they count, and the derived run says so.
 
+        It waits for the shots that have come, but not for ever: 10 s.
+
         Raises `pydantic.ValidationError`, and changes nothing, where a value is not allowed.
         """
+        self.wait(CONFIGURE_S)
         self.settings = type(self.settings).model_validate({**dict(self.settings), **changes})
 
     def settings_record(self) -> dict[str, Any]:
@@ -127,8 +135,34 @@ class Analysis(ABC):
         return self._shell
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
-        """Take in one document of a run; never raises."""
+        """Take in one document of a run; never raises.
+
+        In an event loop, such as the RunEngine's, it returns at once, and the document is analysed
+        in a thread; `wait` until it is. Elsewhere it returns when the document has been analysed.
+        """
         self.shell(name, doc)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until all documents that have come so far are analysed; False when it took too long.
+
+        After a scan: ``RE(...)`` returns when the scan has ended, the analysis may be behind.
+        `result`, `groups` and changes wait by themselves. Who holds the lock of the shell does not
+        wait, for the analysis needs it; nor does the analysis itself.
+        """
+        is_done = self._shell is None or self._shell.wait(timeout_s)
+        return is_done and (self._owner is None or self._owner.wait(timeout_s))
+
+    def owned_by(self, owner: Analysis) -> Self:
+        """Say that another analysis gives this one its shots, and return it itself.
+
+        What is asked of a part is asked of all the shots that have come to the whole.
+        """
+        self._owner = owner
+        return self
+
+    def status(self) -> Status:
+        """What has been analysed, what waits, and what has failed; to be printed."""
+        return self.shell.status()
 
     def subscribe(self, function: Callable[[str, Any], Any], name: str = "all") -> int:
         """Send the documents of the derived runs to a function; the token ends it again."""
@@ -166,7 +200,7 @@ class Analysis(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """What is sent to another process: the fold, without open files and subscribers."""
-        return self.__dict__ | {"_shell": None}
+        return self.__dict__ | {"_shell": None, "_owner": None}
 
 
 class Pipeline(Analysis):
@@ -174,7 +208,7 @@ class Pipeline(Analysis):
 
     def __init__(self, *parts: Analysis) -> None:
         super().__init__(AnalysisSettings())
-        self.parts: tuple[Analysis, ...] = parts
+        self.parts: tuple[Analysis, ...] = tuple(part.owned_by(self) for part in parts)
 
     def update(self, shot: Shot) -> Shot:
         """Hand the shot through all parts."""
@@ -204,6 +238,7 @@ class Pipeline(Analysis):
 
     def result(self) -> Any:
         """The results of the parts, in their order."""
+        self.wait()
         return [part.result() for part in self.parts]
 
     def outputs(self, detectors: Mapping[str, DetectorSettings]) -> list[Output]:
@@ -228,6 +263,7 @@ class Pipeline(Analysis):
 
     def groups(self, run: str | None = None) -> list[DataGroup]:
         """The curves and images of all parts."""
+        self.wait()
         return [group for part in self.parts for group in part.groups(run)]
 
     def settings_record(self) -> dict[str, Any]:

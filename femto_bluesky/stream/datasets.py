@@ -8,6 +8,7 @@ error. Measured with h5py 3.16.0 on HDF5 2.0.0; two analyses on one RunEngine do
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ log = logging.getLogger(__name__)
 MAX_CHUNK_CACHE_BYTES = 512 * 1024**2
 
 Key = tuple[int, int, str]
+
+lock = threading.RLock()
+"""Held while anything here is opened, looked at, read or closed: a file may be opened anew for one
+thread while another reads it. HDF5 does one thing at a time anyway."""
 
 # Shared by all readers of the process, for so is what HDF5 holds of an open file.
 _open: dict[Key, OpenDataset] = {}
@@ -54,6 +59,10 @@ class OpenDataset:
 
         Raises `FrameError` where somebody else in this process has the dataset open, too.
         """
+        with lock:
+            self._refresh()
+
+    def _refresh(self) -> None:
         state = _state(self.path)
         if self._file.id.get_intent() & h5py.h5f.ACC_RDWR:
             return  # it is written in this very process, which knows
@@ -75,10 +84,11 @@ class OpenDataset:
 
     def release(self) -> None:
         """Close the file if nobody else reads it."""
-        self.n_readers -= 1
-        if self.n_readers == 0:
-            _open.pop(self._key, None)
-            self.close()
+        with lock:
+            self.n_readers -= 1
+            if self.n_readers == 0:
+                _open.pop(self._key, None)
+                self.close()
 
     def close(self) -> None:
         """Close the file, whoever reads it."""
@@ -122,21 +132,22 @@ def acquire(path: Path, dataset: str) -> OpenDataset:
             f"{path}: no such file; the documents say that frames are in it. Mount the "
             "disk that it is on, move it back, or put it beside the .jsonl that names it"
         )
-    state = path.stat()
-    key = (state.st_dev, state.st_ino, dataset.strip("/"))
-    found = _open.get(key)
-    if found is None:
-        found = OpenDataset(path, dataset, key)
-        for other, held in _open.items():
-            if other[:2] == key[:2] and held.data.id == found.data.id:
-                # by another name, a link: a second handle would give wrong frames
-                found.close()
-                found = held
-                break
-        else:
-            _open[key] = found
-    found.n_readers += 1
-    return found
+    with lock:
+        state = path.stat()
+        key = (state.st_dev, state.st_ino, dataset.strip("/"))
+        found = _open.get(key)
+        if found is None:
+            found = OpenDataset(path, dataset, key)
+            for other, held in _open.items():
+                if other[:2] == key[:2] and held.data.id == found.data.id:
+                    # by another name, a link: a second handle would give wrong frames
+                    found.close()
+                    found = held
+                    break
+            else:
+                _open[key] = found
+        found.n_readers += 1
+        return found
 
 
 def _open_file(path: Path) -> h5py.File:

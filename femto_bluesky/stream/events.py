@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -41,12 +41,17 @@ class ImageKey:
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """The frames of one detector in one event: `start` to `stop` (half open) of a source."""
+    """The frames of one detector in one event: `start` to `stop` (half open) of a source.
+
+    `where` and `seq_num` are the run, stream and key, and the event, as errors name them.
+    """
 
     image: ImageKey
     source: FrameSource | None
     start: int
     stop: int
+    where: str = ""
+    seq_num: int = 0
 
     def frames(self) -> Iterator[NDArray[Any]]:
         """Each frame in turn, 2-D; the next one may use the same memory."""
@@ -66,6 +71,28 @@ class Burst:
                     "region changes, so that a new descriptor says so"
                 )
             yield pixels
+
+    @property
+    def is_there(self) -> bool:
+        """Whether all frames are; what writes the file may be behind. Raises `JoinError`."""
+        return self.source is None or self._count(self.source) >= self.stop
+
+    def check(self) -> None:
+        """Raise `JoinError` unless all frames are there."""
+        if not self.is_there:
+            there = 0 if self.source is None else self._count(self.source)
+            raise JoinError(
+                f"{self.where}: event {self.seq_num} needs the frames {self.start} to "
+                f"{self.stop - 1}, found {there} in the file, expected {self.stop} or more: a "
+                "burst was short, or frames were lost; copy the whole file, or leave out the run's "
+                "last events"
+            )
+
+    def _count(self, source: FrameSource) -> int:
+        try:
+            return len(source)
+        except FrameError as error:
+            raise JoinError(f"{self.where}: {error}") from error
 
 
 @dataclass(slots=True)
@@ -100,6 +127,43 @@ class RunStopped:
 
 
 Joined = RunStarted | JoinedEvent | RunStopped
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """Documents of a run could not be joined; None where it is not known of which."""
+
+    run: str | None
+    failure: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """The stop document of a run has come, also of one that has failed."""
+
+    run: str
+    stop: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Frames that no later event can be of."""
+
+    source: FrameSource
+
+
+Item = Joined | RunFailed | RunEnded | Released
+"""What is made of documents at once, and waits to be analysed."""
+
+
+def as_it_is_now(joined: Joined) -> Joined:
+    """What was joined, for later: from an event, the joiner takes frames when the next comes."""
+    if not isinstance(joined, JoinedEvent):
+        return joined
+    before = joined.replaces
+    if before is not None:
+        before = replace(before, bursts=dict(before.bursts))
+    return replace(joined, bursts=dict(joined.bursts), replaces=before)
 
 
 def image_keys(descriptor: Document) -> list[ImageKey]:

@@ -18,7 +18,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from femto_bluesky.sources.moved import DELETED, SERVED
-from femto_bluesky.stream.datasets import FrameError, OpenDataset, acquire
+from femto_bluesky.stream.datasets import FrameError, OpenDataset, acquire, lock
 from femto_bluesky.stream.plain import PlainBytes, plain_bytes
 from femto_bluesky.stream.served import ServedFrames
 
@@ -142,11 +142,12 @@ class Hdf5Frames:
         return self._held
 
     def __len__(self) -> int:
-        held = self._open()
-        if held.data.ndim == 2:
-            return 1
-        held.refresh()
-        return int(held.data.shape[0])
+        with lock:
+            held = self._open()
+            if held.data.ndim == 2:
+                return 1
+            held.refresh()
+            return int(held.data.shape[0])
 
     @property
     def file(self) -> tuple[Path, str]:
@@ -161,6 +162,13 @@ class Hdf5Frames:
 
     def read(self, index: int) -> NDArray[Any]:
         """Frame `index`, in the buffer of this source."""
+        with lock:
+            plain = self._read_or_find(index)
+        # without the lock: a slow disk must not hold up those who look how far a file has grown
+        return self._buffer if plain is None else self._read_plain(plain, index)
+
+    def _read_or_find(self, index: int) -> PlainBytes | None:
+        """Read a frame into the buffer, or say where it can be read without HDF5."""
         held = self._open()
         if index >= (1 if held.data.ndim == 2 else held.data.shape[0]):
             there = len(self)
@@ -173,7 +181,7 @@ class Hdf5Frames:
         if data is not self._plain_of:  # opened, or opened anew
             self._plain, self._plain_of = plain_bytes(data, self._buffer.dtype), data
         if self._plain is not None and index >= 0:
-            return self._read_plain(self._plain, index)
+            return self._plain
         try:
             data.read_direct(self._buffer, () if data.ndim == 2 else np.s_[index])
         except (OSError, RuntimeError, TypeError, ValueError) as error:
@@ -181,14 +189,15 @@ class Hdf5Frames:
                 f"{self.path}: frame {index} of {self.dataset!r} is not readable ({error}); the "
                 "file is damaged there, or a compression filter is missing"
             ) from error
-        return self._buffer
+        return None
 
     def close(self) -> None:
         """Let go of the file; the next read takes it again."""
-        self._plain = self._plain_of = None
-        if self._held is not None:
-            self._held.release()
-            self._held = None
+        with lock:
+            self._plain = self._plain_of = None
+            if self._held is not None:
+                self._held.release()
+                self._held = None
 
     def _read_plain(self, plain: PlainBytes, index: int) -> NDArray[Any]:
         offset = plain.offset + index * self._buffer.nbytes

@@ -13,19 +13,14 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from operator import methodcaller
 from typing import Any
 
 from event_model import unpack_datum_page, unpack_event_page
 
-from femto_bluesky.stream.counts import (
-    OpenRun,
-    Waiting,
-    check_counts,
-    check_inline,
-    check_overlap,
-)
+from femto_bluesky.stream.counts import OpenRun, Waiting, check_counts, check_inline, check_overlap
 from femto_bluesky.stream.events import (
     FIRST_FRAME,
     HISTORY,
@@ -43,6 +38,7 @@ from femto_bluesky.stream.events import (
 from femto_bluesky.stream.frames import (
     DeletedFrames,
     FrameError,
+    FrameSource,
     InlineFrames,
     open_resource,
 )
@@ -63,10 +59,16 @@ class Joiner:
     frame with the wrong event. When a file is ahead of the events (a replay), and the events do
     not say where their frames are, all is held until the end of the run shows that the counts
     agree. No document is changed.
+
+    `release` is called with each source that no later event can be of, in place of closing it: by
+    then not all of its frames may have been read.
     """
 
-    def __init__(self, stream: str = "primary") -> None:
+    def __init__(
+        self, stream: str = "primary", release: Callable[[FrameSource], object] | None = None
+    ) -> None:
         self.stream = stream
+        self._release = release or methodcaller("close")
         self._runs: dict[str, OpenRun] = {}
         self._run_of_descriptor: dict[str, str] = {}
         self._referred = Referred()
@@ -130,7 +132,7 @@ class Joiner:
         if state is None:
             return
         for source in state.sources.values():
-            source.close()
+            self._release(source)
         for descriptor in [d for d, uid in self._run_of_descriptor.items() if uid == run]:
             del self._run_of_descriptor[descriptor]
         self._referred.forget(run, state.sources, self._read())
@@ -266,12 +268,12 @@ class Joiner:
             burst = waiting.bursts[image.key]
             if burst.source is None or isinstance(burst.source, InlineFrames):
                 continue
+            if not waiting.is_counted(image):
+                continue  # whether they are there is seen by who reads them: HDF5 may be busy now
             there = run.count(burst)
             if there < burst.stop:
-                if not waiting.is_counted(image):
-                    return False  # what writes the file may be behind; `_finish` looks again
                 raise self._missing(run, waiting, burst, there)
-            if there > burst.stop and waiting.is_counted(image):
+            if there > burst.stop:
                 # the file is ahead of the events, so a short or repeated burst may hide in it
                 run.on_hold = True
                 return False
@@ -378,7 +380,10 @@ class Joiner:
         if first is None:
             first = index * length
         length = doc["data"].get(image.detector + N_FRAMES, length)
-        return Burst(image, run.sources[resource], int(first), int(first) + int(length))
+        return Burst(
+            image, run.sources[resource], int(first), int(first) + int(length),
+            run.where(image.key), int(doc["seq_num"]),
+        )  # fmt: skip
 
 
 def _queue(run: OpenRun, seq_num: int, waiting: Waiting) -> None:

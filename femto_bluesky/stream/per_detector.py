@@ -23,7 +23,7 @@ class PerDetector(Analysis, Generic[A]):
 
     def __init__(self, pattern: A) -> None:
         super().__init__(pattern.settings)
-        self.pattern = pattern
+        self.pattern = pattern.owned_by(self)
         self.of: dict[str, A] = {}
 
     def get(self, detector: str | None = None) -> A:
@@ -32,6 +32,7 @@ class PerDetector(Analysis, Generic[A]):
         Before the first shot it is the pattern of those to come, so that it can be set up. Raises
         `KeyError` where there is no such detector, or more than one to choose from.
         """
+        self.wait()
         if detector is None and not self.of:
             return self.pattern
         if detector is None and len(self.of) == 1:
@@ -66,6 +67,7 @@ class PerDetector(Analysis, Generic[A]):
 
     def result(self) -> dict[str, Any]:
         """The results, by detector."""
+        self.wait()
         return {detector: self.of[detector].result() for detector in sorted(self.of)}
 
     def outputs(self, detectors: Mapping[str, DetectorSettings]) -> list[Output]:
@@ -108,5 +110,5 @@ class PerDetector(Analysis, Generic[A]):
 
     def _make(self, detector: str) -> A:
         if detector not in self.of:
-            self.of[detector] = self.pattern.fresh()
+            self.of[detector] = self.pattern.fresh().owned_by(self)
         return self.of[detector]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,11 +18,18 @@ MADV_POPULATE_READ = 22
 """Bring pages into memory now, as a read does (Linux 5.14, `man 2 madvise`)."""
 
 
-class PlainBytes(NamedTuple):
-    """Where the pixels of a dataset stand as they are: HDF5's file descriptor, the first byte."""
+class PlainBytes:
+    """Where the pixels of a dataset stand as they are: a file descriptor, the first byte.
 
-    descriptor: int
-    offset: int
+    The descriptor is a copy, and closed with this object: a read goes on while another thread has
+    HDF5 open the file anew.
+    """
+
+    def __init__(self, descriptor: int, offset: int) -> None:
+        self.descriptor, self.offset = os.dup(descriptor), offset
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
 
     def read(self, offset: int, into: NDArray[Any]) -> int:
         """Fill an array; how many bytes there were."""

@@ -2,13 +2,14 @@
 
 It is the one place where documents meet analyses. Whatever goes wrong in a run stops the analysis
 of that run only: it is logged, kept in `failures`, and stands in the derived stop document. The
-RunEngine never sees an exception.
+RunEngine never sees an exception, and never waits: see `worker`.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +19,26 @@ from femto_bluesky.model.detectors import DETECTORS, DetectorSettings
 from femto_bluesky.model.outputs import Output
 from femto_bluesky.model.rois import RoiError
 from femto_bluesky.stream.derived import DerivedRun, plain
-from femto_bluesky.stream.events import Document, Joined, JoinedEvent, RunStarted, RunStopped
+from femto_bluesky.stream.events import (
+    Document,
+    Item,
+    JoinedEvent,
+    Released,
+    RunEnded,
+    RunFailed,
+    RunStarted,
+    RunStopped,
+    as_it_is_now,
+)
 from femto_bluesky.stream.frames import FrameError
 from femto_bluesky.stream.joiner import Joiner
 from femto_bluesky.stream.photon_files import FIRST_PHOTON, PhotonFiles
 from femto_bluesky.stream.pulse import Pulse
 from femto_bluesky.stream.shots import ShotMaker, label_columns, label_keys
+from femto_bluesky.stream.status import Status
 from femto_bluesky.stream.steps import FRAME_AXIS, Step, Steps, motor_fields
 from femto_bluesky.stream.subscribers import Subscribers
+from femto_bluesky.stream.worker import Worker
 
 if TYPE_CHECKING:
     from femto_bluesky.stream.analysis import Analysis, Row
@@ -50,6 +63,7 @@ class _Run:
     seq_nums: dict[str, dict[int | None, int]] = field(default_factory=dict)
     described: tuple[str, Any] | None = None
     outputs: list[Output] = field(default_factory=list)
+    behind: deque[JoinedEvent] = field(default_factory=deque)  # not all of their frames are there
     failure: Exception | None = None
 
 
@@ -85,37 +99,95 @@ class Shell:
         self.pulse = Pulse()
         self._analysis = analysis
         self._reading = reading
-        self._joiner = Joiner(reading.stream)
+        self._joining = threading.RLock()  # of the joiner, and what is known of it
+        self._released: list[Released] = []
+        self._given_up: set[str] = set()
+        self._joiner = Joiner(
+            reading.stream, lambda source: self._released.append(Released(source))
+        )
         self._shots = ShotMaker({**DETECTORS, **reading.detectors})
         self._runs: dict[str, _Run] = {}
+        self.worker: Worker[Item] = Worker(self._take)
 
     def __call__(self, name: str, doc: Document) -> None:
-        """Take in one document; never raises."""
+        """Take in one document; never raises, and never holds up an event loop.
+
+        Which frames an event has is found at once, for the file that they are in goes on growing;
+        the rest is done when there is time for it.
+        """
+        for item in self._joined(name, doc):
+            self.worker(item)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until what has come so far is analysed; False when it took too long.
+
+        Who holds the lock, which the analysis needs, does not wait.
+        """
+        return self.lock._is_owned() or self.worker.wait(timeout_s)  # type: ignore[attr-defined]
+
+    def status(self) -> Status:
+        """How it does now."""
+        backlog, pulse = self.worker.backlog, self.pulse
+        return Status(
+            pulse.n_shots, backlog.n_waiting, backlog.oldest_s, backlog.at_work_s,
+            tuple(pulse.open_runs), tuple(f"{type(f).__name__}: {f}" for f in self.failures),
+        )  # fmt: skip
+
+    def _joined(self, name: str, doc: Document) -> list[Item]:
+        """What a document completes, in the order in which it is to be taken."""
+        items: list[Item] = []
+        with self._joining:
+            uid, self._released = None, []
+            try:
+                uid = self._joiner.run_of(name, doc)
+                if name == "start":
+                    self._given_up.discard(doc["uid"])  # it may be replayed anew
+                if uid not in self._given_up:
+                    items.extend(map(as_it_is_now, self._joiner.receive(name, doc)))
+            except Exception as failure:
+                # isolated here, whatever it is: an analysis must not stop a scan
+                items.append(RunFailed(uid, failure))
+                self._give_up(uid)
+            if name == "stop" and uid is not None:
+                self._given_up.discard(uid)
+                items.append(RunEnded(uid, doc))
+                self._joiner.forget(uid)
+            return [*items, *self._released]
+
+    def _give_up(self, uid: str | None) -> None:
+        """Join no more documents of a run."""
+        if uid is not None:
+            self._given_up.add(uid)
+            self._joiner.forget(uid)
+
+    def _take(self, item: Item) -> None:
         uid = None
         try:
-            uid = self._joiner.run_of(name, doc)
-            run = self._runs.get(uid or "")
-            if run is None or run.failure is None:
-                for joined in self._joiner.receive(name, doc):
-                    self._take(joined)
+            if isinstance(item, RunStarted):
+                uid = item.start["uid"]
+                self._start(item.start)
+            elif isinstance(item, JoinedEvent):
+                uid = item.start["uid"]
+                run = self._runs.get(uid)
+                if run is not None and run.failure is None:
+                    self._events(run, item)
+            elif isinstance(item, RunStopped):
+                uid = item.start["uid"]
+                run = self._runs.get(uid)
+                if run is not None and run.failure is None:
+                    self._end(run, uid)
+            elif isinstance(item, RunFailed):
+                uid = item.run
+                raise item.failure
+            elif isinstance(item, RunEnded):
+                uid = item.run
+                if uid in self._runs:
+                    self._end_derived(uid, item.stop)
+            else:
+                item.source.close()
         except Exception as failure:
             # isolated here, whatever it is: an analysis must not stop a scan
             self._fail(uid, failure)
-        if name == "stop" and uid in self._runs:
-            try:
-                self._stop(uid, doc)
-            except Exception as failure:
-                self._fail(uid, failure)
-
-    def _take(self, joined: Joined) -> None:
-        if isinstance(joined, RunStarted):
-            self._start(joined.start)
-        elif isinstance(joined, JoinedEvent):
-            run = self._runs.get(joined.start["uid"])
-            if run is not None:  # None: the derived run could not be begun, which has been said
-                self._event(run, joined)
-        elif isinstance(joined, RunStopped):
-            self._end(joined.start["uid"])
 
     def _start(self, start: Document) -> None:
         if start["uid"] in self._runs:
@@ -135,6 +207,17 @@ class Shell:
         )
         self._runs[start["uid"]] = _Run(derived, photons)
         self.pulse.start(start)
+
+    def _events(self, run: _Run, event: JoinedEvent) -> None:
+        """Analyse an event, and before it those whose frames are there by now; in their order."""
+        waited = [other for other in run.behind if other.seq_num == event.seq_num]
+        if waited:  # taken again before it could be analysed
+            run.behind.remove(waited[-1])
+            event.replaces = None
+        run.behind.append(event)
+        # what writes the file may be behind
+        while run.behind and all(burst.is_there for burst in run.behind[0].bursts.values()):
+            self._event(run, run.behind.popleft())
 
     def _event(self, run: _Run, event: JoinedEvent) -> None:
         self.pulse.event(event.start["uid"], event.seq_num)
@@ -247,11 +330,12 @@ class Shell:
         number = numbers.setdefault(step, len(numbers) + 1)
         run.derived.rows(stream, [row], number, run.last_time)
 
-    def _end(self, uid: str) -> None:
+    def _end(self, run: _Run, uid: str) -> None:
         """What is left when all events of a run have come."""
-        run = self._runs.get(uid)
-        if run is None:
-            return
+        for event in run.behind:
+            for burst in event.bursts.values():
+                burst.check()
+            self._event(run, event)
         if run.open_step is not None:
             self._emit_step(run, uid, run.open_step)
         if run.described is not None:
@@ -273,14 +357,15 @@ class Shell:
         )
         if uid is None:
             return
-        self._joiner.forget(uid)
         run = self._runs.get(uid)
         if run is not None:
             run.failure = failure
-
-    def _stop(self, uid: str, stop: Document) -> None:
-        self._joiner.forget(uid)
-        self._end_derived(uid, stop)
+        with self._joining:
+            self._released = []
+            self._give_up(uid)
+            released = self._released
+        for item in released:
+            item.source.close()
 
     def _end_derived(self, uid: str, stop: Document) -> None:
         run = self._runs.pop(uid)

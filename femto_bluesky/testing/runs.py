@@ -57,7 +57,8 @@ def run_plan(
 
     Each pause of the plan is answered as `on_pause` says, as a user would at the prompt: RE.resume
     (which rewinds to the last checkpoint), RE.stop, RE.abort or RE.halt. The callbacks receive the
-    documents live, after they have been recorded. What the plan or a callback raises is raised.
+    documents live, after they have been recorded; those that analyse in a thread are waited for.
+    What the plan or a callback raises is raised.
     """
     recorder = Recorder()
     with run_engine(md) as engine:
@@ -72,6 +73,8 @@ def run_plan(
                     answer()
                 except RunEngineInterrupted:
                     continue
+        for callback in callbacks:
+            getattr(callback, "wait", lambda: None)()
     return recorder.documents
 
 

@@ -69,6 +69,7 @@ def test_a_geometry_that_is_deleted_in_a_run_ends_its_events(tmp_path):
     live = LiveAnalysis(geometries=GEOMETRY, azimuthal={"n_bins": 20})
 
     def delete(name, doc):
+        live.wait()
         if name == "event" and doc["seq_num"] == 2:
             live.configure({"geometries": {}})
 

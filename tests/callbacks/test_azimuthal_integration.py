@@ -182,6 +182,7 @@ def test_settings_that_change_make_a_new_descriptor_and_a_new_poni(tmp_path):
     live = LiveAnalysis(geometries=GEOMETRY, azimuthal={"n_bins": 40}, directory=tmp_path)
 
     def change(name, doc):
+        live.wait()
         if name == "event" and doc["seq_num"] == 1:
             live.configure({"geometries": {"pilatus": MOVED}, "azimuthal": {"n_bins": 30}})
 

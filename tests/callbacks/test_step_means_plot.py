@@ -159,6 +159,7 @@ def test_runs_of_another_motor_are_not_overlaid(camera, motor):
         engine.subscribe(means)
         for axis, stop in ((motor, 2), (other, 50), (motor, 3)):
             engine(burst_scan([camera], axis, 0, stop, 3, 2))
+            means.wait()
             labels = [list(drawn(axes)) for axes in plot.figure.axes]
             assert {axes.get_xlabel() for axes in plot.figure.axes} == {axis.name}
     assert labels == [["scan 1", "scan 3"]] * 2
@@ -243,9 +244,11 @@ def test_regions_that_change_between_runs_get_new_panels(camera, motor):
     with run_engine() as engine:
         engine.subscribe(means)
         engine(burst_scan([camera], motor, 0, 1, 2, 2))
+        means.wait()
         figure = plot.figure
         means.configure({"rois": {"all": ROIS["all"], "new": ROIS["ROI 2"]}})
         engine(burst_scan([camera], motor, 0, 1, 2, 2))
+        means.wait()
     assert plot.figure is figure
     assert titles(plot) == ["all on camera, scan 2", "new on camera, scan 2"]
     assert [list(drawn(axes)) for axes in figure.axes] == [["scan 1", "scan 2"], ["scan 2"]]
@@ -268,6 +271,7 @@ def test_all_is_drawn_into_given_axes(camera, motor):
         engine.subscribe(means)
         engine(burst_scan([camera], motor, 0, 1, 2, 2))
         engine(burst_scan([camera], motor, 0, 1, 2, 2))
+    means.wait()
     assert plot.figure is axes.figure
     assert axes.get_lines()[0] is mine
     labels = [line.get_label() for line in axes.get_lines()[2::2]]

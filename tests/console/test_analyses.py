@@ -27,9 +27,11 @@ def test_a_map_is_drawn_for_two_motors_and_a_curve_for_one(tmp_path, delay, pila
         maps = []
         analyses.derived_bec._fig_factory = lambda name: maps.append(name) or Figure()
         engine(burst_scan([pilatus], delay, 0, 1, num=2, frames=1))
+        analyses.live.wait()
         assert maps == []
         assert analyses.plot.figure is not None
         engine(burst_grid([pilatus], delay, 0, 1, 2, other, 0, 1, 2, frames=1))
+        analyses.live.wait()
     assert maps == ["pilatus_a_mean vs delay other"]
     out = capsys.readouterr().out
     assert "New stream" not in out.replace("New stream: 'primary'", "")
@@ -44,9 +46,10 @@ def test_it_is_told_when_darks_were_taken(pilatus, caplog):
     caplog.set_level("INFO", NEWS)
     with run_engine() as engine:
         engine.subscribe(darks)
-        engine.subscribe(tell_of(darks))
+        darks.subscribe(tell_of(darks))
         engine(collect_dark([pilatus], n=3))
         engine(continuous([pilatus], n_events=1))
+        darks.wait()
     assert [record.getMessage() for record in caplog.records] == [
         "darks were taken: 3 of pilatus; use_darks() keeps them and has them used"
     ]

@@ -240,6 +240,9 @@ class _Cut:
         if name != "stop":
             self.callback(name, doc)
 
+    def wait(self):
+        return getattr(self.callback, "wait", bool)()
+
 
 def primary_rows(documents):
     """The rows of the derived run's steps as a reader takes them: the last of each seq_num wins."""
@@ -297,6 +300,9 @@ class Unreported:
 
     def __call__(self, name, doc):
         self.callback(name, without_report(name, doc))
+
+    def wait(self):
+        return self.callback.wait()
 
 
 def json_round_trip(docs):

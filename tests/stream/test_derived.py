@@ -140,6 +140,7 @@ def test_a_sum_that_is_reset_at_the_end_leaves_the_others(tmp_path):
 
     def reset(name, doc):
         live(name, doc)
+        live.wait()
         if name == "event" and doc["seq_num"] == 3:
             live.accumulation("camera").reset()
 
@@ -187,6 +188,7 @@ def test_new_settings_bring_a_new_descriptor(tmp_path):
 
     def configure(name, doc):
         live(name, doc)
+        live.wait()
         if name == "event" and doc["seq_num"] == 2:
             live.configure({"rois": ALL | {"new one": Roi(x0=0, y0=0, x1=2, y1=2)}})
 

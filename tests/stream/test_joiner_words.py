@@ -27,6 +27,7 @@ def read(docs, joiner=None):
     for name, doc in docs:
         for joined in joiner.receive(name, doc):
             if isinstance(joined, JoinedEvent):
+                joined.bursts["pilatus"].check()
                 frames = [int(pixels[0, 1]) // 100 for pixels in joined.bursts["pilatus"].frames()]
                 found[joined.seq_num] = frames
     return found
@@ -106,30 +107,6 @@ def test_a_file_that_is_gone_or_has_lost_frames_is_named(tmp_path):
     words = r"found 8 frames in the file, expected 9 \(3 events of 3 frames\)"
     with pytest.raises(JoinError, match=WHERE + words):
         read(reduced)
-
-
-def test_a_writer_that_is_behind_is_waited_for(tmp_path):
-    """The frames of an event may reach the file after its documents: they come with the next."""
-    scan = run_scan("normal", "stream", tmp_path)
-    path = scan.detectors["pilatus"].bursts[0].path
-    with h5py.File(path) as file:
-        frames = file["entry/data/data"][:]
-    path.unlink()
-    joiner, found, there = Joiner(), {}, 0
-    with h5py.File(path, "x", libver="latest") as file:
-        data = file.create_dataset(
-            "entry/data/data", (0, 4, 6), "u2", maxshape=(None, 4, 6), chunks=(1, 4, 6)
-        )
-        file.swmr_mode = True
-        for name, doc in scan.documents:
-            found |= read([(name, doc)], joiner)
-            if name == "event":
-                assert len(found) == doc["seq_num"] - 1
-                data.resize(there + 3, axis=0)
-                data[there:] = frames[there : there + 3]
-                data.flush()
-                there += 3
-    assert found == TRUTH
 
 
 def test_another_shape_than_declared_is_named(scan):

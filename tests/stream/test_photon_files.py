@@ -221,6 +221,7 @@ def test_settings_that_change_are_in_the_file(tmp_path):
     detection.subscribe(derived)
 
     def change(name, doc):
+        detection.wait()
         if name == "event" and doc["seq_num"] == 2:
             detection.configure({"energy_min_adu": 1200})
 
@@ -284,6 +285,7 @@ def test_another_region_is_another_file(tmp_path):
     detection.subscribe(derived)
 
     def change(name, doc):
+        detection.wait()
         if name == "event":
             detection.configure({"roi": None if doc["seq_num"] == 1 else roi})
 
@@ -307,6 +309,7 @@ def test_a_disk_that_is_full_stops_the_photons_and_nothing_else(tmp_path, monkey
     detection.subscribe(derived)
 
     def fill(name, doc):
+        detection.wait()
         if name == "event" and doc["seq_num"] == 2:
             usage = shutil.disk_usage(tmp_path)._replace(free=1000)
             monkeypatch.setattr(opening.shutil, "disk_usage", lambda path: usage)

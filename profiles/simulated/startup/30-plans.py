@@ -3,12 +3,18 @@
 from IPython import get_ipython
 
 from femto_bluesky.console.banner import age_of_process_s, banner
-from femto_bluesky.console.shell import close_before_exit, show_briefly, tell_briefly
+from femto_bluesky.console.shell import (
+    close_before_exit,
+    show_briefly,
+    tell_briefly,
+    wait_for_analyses,
+)
 from femto_bluesky.plans import burst_grid, burst_scan, collect_dark, continuous
 
 close_before_exit(get_ipython(), catalog.close)
 close_before_exit(get_ipython(), page.close)
 close_before_exit(get_ipython(), sums.close)
+wait_for_analyses(get_ipython(), live, darks)  # before all that is closed
 # what former prompts left, while the first line is typed; and so is the catalog opened
 catalog.take_in()
 show_briefly(get_ipython())
