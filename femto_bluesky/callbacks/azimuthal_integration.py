@@ -234,10 +234,9 @@ class AzimuthalIntegration(Analysis):
         shape = frame if origin == (0, 0) else None
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self.poni_files[detector] = keep_poni(
-                directory, detector, geometry, shape=shape,
-                calibrant=self.settings.calibrant or "",
-            )  # fmt: skip
+            lines = self.settings.calibrant or ""
+            kept = keep_poni(directory, detector, geometry, shape=shape, calibrant=lines)
+            self.poni_files[detector] = kept
         except (OSError, ValueError) as error:
             self.poni_files.pop(detector, None)
             log.error("the geometry of %r is not kept beside the results: %s", detector, error)
@@ -246,10 +245,9 @@ class AzimuthalIntegration(Analysis):
         """Say why there is no I(q) of a detector until settings change, or its frames do."""
         self.problems[detector] = str(error)
         self._steps.drop_open(detector)
-        is_told = isinstance(error, ValueError)
         log.error(
             "no I(q) of %r until settings or frames change: %s", detector, error,
-            exc_info=None if is_told else error,
+            exc_info=None if isinstance(error, ValueError) else error,
         )  # fmt: skip
 
     # what it gives out

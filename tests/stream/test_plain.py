@@ -92,7 +92,7 @@ def test_what_only_hdf5_can_read_is_left_to_it(tmp_path):
         made = h5py.h5d.create(file.id, b"compact", h5py.h5t.NATIVE_UINT16, space, compact)
         made.write(h5py.h5s.ALL, h5py.h5s.ALL, data)
     expected = {
-        "swapped": data, "half": data, "truth": data > 100, "chunked": data, "elsewhere": data,
+        "swapped": data, "half": data, "truth": data > 100, "chunked": data,
         "virtual": data, "compact": data, "never_written": np.full((4, 4, 6), 9),
     }  # fmt: skip
     for name, values in expected.items():
@@ -100,6 +100,8 @@ def test_what_only_hdf5_can_read_is_left_to_it(tmp_path):
         assert not is_plain(source), name
         np.testing.assert_array_equal(read_all(source), values, err_msg=name)
         source.close()
+    with pytest.raises(FrameError, match=r"elsewhere has its pixels in other files: .*a\.raw"):
+        Hdf5Frames(tmp_path / "a.h5", "elsewhere").read(0)
     source = Hdf5Frames(tmp_path / "block.h5", "data")
     assert not is_plain(source)
     np.testing.assert_array_equal(read_all(source), data)
