@@ -210,11 +210,13 @@ class Shell:
 
     def _events(self, run: _Run, event: JoinedEvent) -> None:
         """Analyse an event, and before it those whose frames are there by now; in their order."""
-        waited = [other for other in run.behind if other.seq_num == event.seq_num]
-        if waited:  # taken again before it could be analysed
-            run.behind.remove(waited[-1])
-            event.replaces = None
-        run.behind.append(event)
+        numbers = [other.seq_num for other in run.behind]
+        if event.seq_num in numbers:  # taken again before it could be analysed
+            place = numbers.index(event.seq_num)
+            event.replaces = run.behind[place].replaces
+            run.behind[place] = event
+        else:
+            run.behind.append(event)
         # what writes the file may be behind
         while run.behind and all(burst.is_there for burst in run.behind[0].bursts.values()):
             self._event(run, run.behind.popleft())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from femto_bluesky.callbacks import LiveAnalysis, RoiMeans
 from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.stream.analysis import Pipeline
+from femto_bluesky.stream.events import Burst
 from femto_bluesky.testing.documents import Recorder
 from femto_bluesky.testing.runs import burst_scan, run_engine
 from tests.stream.scans import (
@@ -186,6 +188,28 @@ def test_a_writer_that_is_behind_is_waited_for(tmp_path: Path) -> None:
                 there += 3
     assert seen.failures == []
     assert len(seen.shots) == 9
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_whenever_frames_come_the_shots_are_the_same(
+    situation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = run_scan(situation, "stream", tmp_path)
+    at_once = Seen()
+    feed(at_once, scan.documents)
+    assert at_once.failures == []
+    for seed in range(20):
+        rng = random.Random(seed)
+        with monkeypatch.context() as patched:
+            patched.setattr(Burst, "is_there", property(lambda self, rng=rng: rng.random() < 0.3))
+            patched.setattr(Burst, "check", lambda self: None)
+            seen = Seen()
+            feed(seen, scan.documents)
+        assert seen.failures == []
+        assert seen.shots.keys() == at_once.shots.keys()
+        for key, shot in seen.shots.items():
+            assert shot[:3] == at_once.shots[key][:3]
+            np.testing.assert_array_equal(shot[3], at_once.shots[key][3])
 
 
 def test_files_are_let_go_of_after_the_last_frame(tmp_path: Path) -> None:
