@@ -220,6 +220,7 @@ def scan_that_fails(scene):
 
 def test_an_analysis_that_failed_is_not_trusted_until_it_is_forgiven(scene):
     scan_that_fails(scene)
+    scene.live.wait()
     assert scene.live.failures
     with pytest.raises(RawFramesError, match=r"failed in the last run \(.*forgive\(\)"):
         scene.balor.stage()
