@@ -39,6 +39,9 @@ class ImageKey:
     is_streamed: bool
 
 
+MISSING_REMEDY = "copy the whole file, or leave out the run's last events"
+
+
 @dataclass(frozen=True, slots=True)
 class Burst:
     """The frames of one detector in one event: `start` to `stop` (half open) of a source.
@@ -81,12 +84,14 @@ class Burst:
         """Raise `JoinError` unless all frames are there."""
         if not self.is_there:
             there = 0 if self.source is None else self._count(self.source)
-            raise JoinError(
-                f"{self.where}: event {self.seq_num} needs the frames {self.start} to "
-                f"{self.stop - 1}, found {there} in the file, expected {self.stop} or more: a "
-                "burst was short, or frames were lost; copy the whole file, or leave out the run's "
-                "last events"
-            )
+            raise JoinError(f"{self.where}: {self.missing(there)}; {MISSING_REMEDY}")
+
+    def missing(self, there: int) -> str:
+        """What is wrong where only so many frames are there."""
+        return (
+            f"event {self.seq_num} needs the frames {self.start} to {self.stop - 1}, found {there} "
+            f"in the file, expected {self.stop} or more: a burst was short, or frames were lost"
+        )
 
     def _count(self, source: FrameSource) -> int:
         try:

@@ -24,6 +24,7 @@ from femto_bluesky.stream.counts import OpenRun, Waiting, check_counts, check_in
 from femto_bluesky.stream.events import (
     FIRST_FRAME,
     HISTORY,
+    MISSING_REMEDY,
     N_FRAMES,
     Burst,
     Document,
@@ -310,16 +311,10 @@ class Joiner:
             yield self._hand_out(run, seq_num)
 
     def _missing(self, run: OpenRun, waiting: Waiting, burst: Burst, there: int) -> JoinError:
-        found = (
-            f"event {waiting.doc['seq_num']} needs the frames {burst.start} to {burst.stop - 1}, "
-            f"found {there} in the file, expected {burst.stop} or more: a burst was short, or "
-            "frames were lost"
-        )
+        found = burst.missing(there)
         if waiting.is_counted(burst.image):
             return run.unordered(burst.image, found)
-        return run.error(
-            burst.image.key, found, "copy the whole file, or leave out the run's last events"
-        )
+        return run.error(burst.image.key, found, MISSING_REMEDY)
 
     def _burst_inside(self, run: OpenRun, image: ImageKey, doc: Document) -> Burst:
         """The frames that stand in an event, or behind the datum_id that stands there."""
