@@ -19,7 +19,7 @@ say = @printf '==> %s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo console test lint types layers tests long docs bench lock newest lowest audit clean
+.PHONY: help demo console test lint types layers tests long docs faults bench lock newest lowest audit clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,11 @@ tests: $(VENV)/.full  ## run the tests and the doctests
 long: $(VENV)/.full  ## run the proofs that take minutes, which `make test` leaves out
 	$(say) 'Running the long proofs (pytest, $(JOBS) at a time)'
 	@$(bin)/python -m pytest -q -n $(JOBS) --dist worksteal --benchmark-disable -m long tests $(ARGS)
+
+faults: $(VENV)/.full  ## bring about each fault, and write what came of it into the table in docs/
+	$(say) 'Bringing about faults (pytest); the table is in docs/explanations/faults.md'
+	@$(bin)/python -m pytest -q -p no:xdist --benchmark-disable -m 'long or not long' --faults-table \
+		tests/faults $(ARGS)
 
 docs: $(VENV)/.full  ## build the documentation into build/docs, running its tutorials
 	$(say) 'Building the documentation and running its tutorials (sphinx-build)'
