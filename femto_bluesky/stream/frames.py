@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
@@ -17,6 +18,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from femto_bluesky.files.bslz4 import Bslz4Error, decompress, is_bslz4
 from femto_bluesky.sources.moved import DELETED, SERVED
 from femto_bluesky.stream.datasets import FrameError, OpenDataset, acquire, lock
 from femto_bluesky.stream.plain import PlainBytes, plain_bytes
@@ -130,8 +132,10 @@ class Hdf5Frames:
         self.path, self.dataset, self.is_mapped = path, dataset, is_mapped
         self._held: OpenDataset | None = None
         self._buffer: NDArray[Any] = np.empty((0, 0))
+        # what is known of the open dataset: where its pixels stand as they are, how chunks are made
+        self._known: h5py.Dataset | None = None
         self._plain: PlainBytes | None = None
-        self._plain_of: h5py.Dataset | None = None
+        self._is_bslz4 = False
 
     def _open(self) -> OpenDataset:
         if self._held is None:
@@ -163,12 +167,12 @@ class Hdf5Frames:
     def read(self, index: int) -> NDArray[Any]:
         """Frame `index`, in the buffer of this source."""
         with lock:
-            plain = self._read_or_find(index)
+            rest = self._begun(index)
         # without the lock: a slow disk must not hold up those who look how far a file has grown
-        return self._buffer if plain is None else self._read_plain(plain, index)
+        return self._buffer if rest is None else rest()
 
-    def _read_or_find(self, index: int) -> PlainBytes | None:
-        """Read a frame into the buffer, or say where it can be read without HDF5."""
+    def _begun(self, index: int) -> Callable[[], NDArray[Any]] | None:
+        """Read a frame into the buffer as far as it needs HDF5; what is left to be done."""
         held = self._open()
         if index >= (1 if held.data.ndim == 2 else held.data.shape[0]):
             there = len(self)
@@ -178,23 +182,36 @@ class Hdf5Frames:
                     f"frame {index}; copy the whole file, or wait until it is written"
                 )
         data = held.data
-        if data is not self._plain_of:  # opened, or opened anew
-            self._plain, self._plain_of = plain_bytes(data, self._buffer.dtype), data
+        if data is not self._known:  # opened, or opened anew
+            self._plain, self._known = plain_bytes(data, self._buffer.dtype), data
+            self._is_bslz4 = data.dtype == self._buffer.dtype and is_bslz4(data)
         if self._plain is not None and index >= 0:
-            return self._plain
+            return partial(self._read_plain, self._plain, index)
+        if self._is_bslz4 and (chunk := _whole_chunk(data, index)) is not None:
+            return partial(self._decompress, chunk, index)
         try:
             data.read_direct(self._buffer, () if data.ndim == 2 else np.s_[index])
         except (OSError, RuntimeError, TypeError, ValueError) as error:
-            raise FrameError(
-                f"{self.path}: frame {index} of {self.dataset!r} is not readable ({error}); the "
-                "file is damaged there, or a compression filter is missing"
-            ) from error
+            raise self._damaged(index, error) from error
         return None
+
+    def _decompress(self, chunk: bytes, index: int) -> NDArray[Any]:
+        try:
+            decompress(chunk, self._buffer)
+        except Bslz4Error as error:
+            raise self._damaged(index, error) from error
+        return self._buffer
+
+    def _damaged(self, index: int, error: Exception) -> FrameError:
+        return FrameError(
+            f"{self.path}: frame {index} of {self.dataset!r} is not readable ({error}); the "
+            "file is damaged there, or a compression filter is missing"
+        )
 
     def close(self) -> None:
         """Let go of the file; the next read takes it again."""
         with lock:
-            self._plain = self._plain_of = None
+            self._plain = self._known = None
             if self._held is not None:
                 self._held.release()
                 self._held = None
@@ -269,6 +286,17 @@ def path_of_uri(uri: str) -> Path:
             "serves them"
         )
     return Path(unquote(parts.path))
+
+
+def _whole_chunk(data: h5py.Dataset, index: int) -> bytes | None:
+    """The chunk of a frame as it stands in the file; None where HDF5 has to say what that is."""
+    if index < 0:
+        return None
+    try:
+        not_filtered, chunk = data.id.read_direct_chunk((index, 0, 0))
+    except (OSError, RuntimeError, ValueError):
+        return None  # never written, for one
+    return None if not_filtered else chunk
 
 
 def _numbered_paths(folder: Path, template: str, filename: str) -> Callable[[int], Path]:

@@ -15,19 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, overload
 
-import h5py
-import hdf5plugin
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from femto_bluesky.files import bslz4
 from femto_bluesky.sources.predecessor.bytesource import ByteSource
 from femto_bluesky.sources.predecessor.messages import RecordingError, read_item
 
 HELD_BYTES: Final = 256 * 2**20
 COMPRESSIONS: Final = ("none", "bslz4")
-# LZ4 cannot do better than this, see "worst case" in its block format; 12 bytes are the header.
+# LZ4 cannot do better than this, see "worst case" in its block format.
 BEST_RATIO: Final = 256
-CHUNK_HEADER: Final = 12
 
 
 class FrameError(ValueError):
@@ -90,7 +88,7 @@ def check_bytes(payload: bytes, fmt: FrameFormat) -> None:
     """Raise `FrameError` unless `payload` can be a frame of this format, before it is decoded."""
     found = len(payload)
     if fmt.compression == "bslz4":
-        if found < CHUNK_HEADER:
+        if found < bslz4.HEAD.size:
             raise FrameError(f"a bslz4 frame of {found} bytes is shorter than its own header")
         found = int.from_bytes(payload[:8], "big")
         if found > BEST_RATIO * len(payload):
@@ -105,27 +103,17 @@ def check_bytes(payload: bytes, fmt: FrameFormat) -> None:
 def decode(payload: bytes, fmt: FrameFormat) -> NDArray[Any]:
     """The pixels as an array of the format's shape and dtype (read-only where not compressed).
 
-    `bslz4` is a chunk as the HDF5 Bitshuffle-LZ4 filter writes it: 8 bytes with the decompressed
-    length and 4 with the block length, both big-endian, then the blocks. It is put into an HDF5
-    file in memory as it is and read through the filter, which runs at the filter's own speed.
-    Source: https://github.com/kiyo-masui/bitshuffle
+    `bslz4` is a chunk as the HDF5 filter writes it, see `files.bslz4`.
     """
     check_bytes(payload, fmt)
     if fmt.compression == "none":
         return np.frombuffer(payload, dtype=fmt.dtype).reshape(fmt.shape)
+    image = np.empty(fmt.shape, fmt.dtype)
     try:
-        with h5py.File.in_memory() as file:
-            dataset = file.create_dataset(
-                "frame",
-                shape=fmt.shape,
-                dtype=fmt.dtype,
-                chunks=fmt.shape,
-                **hdf5plugin.Bitshuffle(cname="lz4"),
-            )
-            dataset.id.write_direct_chunk((0, 0), payload)
-            return np.asarray(dataset[()])
-    except (OSError, RuntimeError) as error:
+        bslz4.decompress(payload, image)
+    except bslz4.Bslz4Error as error:
         raise FrameError(f"the bslz4 frame cannot be decompressed: {error}") from error
+    return image
 
 
 @dataclass(frozen=True, slots=True)
