@@ -37,6 +37,9 @@ from femto_bluesky.viewer.tree import (
 MAX_JSON_VALUES: Final = 4_000_000
 """Numbers that are sent as text in one reply; more are to be had as bytes, or in parts."""
 
+MOST_WORDS: Final = 2000
+"""Characters of a refusal."""
+
 CHUNK: Final = 1 << 20
 ROOT: Final = str(ObjectId.of("/", (), is_group=True))
 Json = dict[str, Any]
@@ -251,4 +254,10 @@ async def refused(request: Request, error: Exception) -> Response:
             status = 400
         case RefusedError():
             status = error.status
-    return JSONResponse({"detail": str(error)}, status, headers=_HEADERS)
+    return JSONResponse({"detail": shortened(error)}, status, headers=_HEADERS)
+
+
+def shortened(error: Exception) -> str:
+    """The words of a refusal, without most of what a request had in the place of a name."""
+    words = str(error)
+    return words if len(words) <= MOST_WORDS else f"{words[:MOST_WORDS]}..."

@@ -163,12 +163,12 @@ class Hub:
 
     def vitals(self) -> Vitals:
         """The state of the analysis, its rate and what it has lost."""
-        pulse, now = self.live.shell.pulse, self._clock()
+        shell, now = self.live.shell, self._clock()
         rate = 0.0
         recent = [entry for entry in self._shots if entry[0] > now - RATE_OVER_S]
         if len(recent) > 1 and recent[-1][0] > recent[0][0]:
             rate = (recent[-1][1] - recent[0][1]) / (recent[-1][0] - recent[0][0])
-        return vitals_of(pulse, rate, self.live.failures, now)
+        return vitals_of(shell.pulse, rate, shell.failures, shell.worker.backlog, now)
 
     # changes
 

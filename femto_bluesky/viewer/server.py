@@ -202,7 +202,7 @@ class _Others:
         try:
             self._snapshots.configure(parameters.changes_of(name, data, self._settings()))
         except ValueError as error:
-            return JSONResponse({"detail": str(error)}, 422)
+            return JSONResponse({"detail": hsds.shortened(error)}, 422)
         return JSONResponse(sha256(data).hexdigest())
 
     def _settings(self) -> Mapping[str, Any]:

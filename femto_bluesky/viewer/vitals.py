@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from femto_bluesky.stream.pulse import Pulse
+from femto_bluesky.stream.worker import Backlog
 
 State = Literal["waiting", "live", "late", "dead"]
 
@@ -19,6 +20,9 @@ DEAD_AFTER_S: Final = 120.0
 """So long after the last shot an open run is dead; slower scans are given four times as long as
 until they are late. A run that has shown no shot yet is never dead: its pace is not known."""
 
+WAITING_AFTER_S: Final = 1.0
+"""What has come within the last second does not wait, it is being analysed."""
+
 REPLAYED_AFTER_S: Final = 3600.0
 """Shots older than this do not come late: they are of a recording."""
 
@@ -29,6 +33,7 @@ class Vitals:
 
     `rate_hz` are shots a second, `every_s` the time from one step to the next (None: not known).
     `latency_s` is how old the newest shot was when it had been analysed (None: there is none).
+    `n_waiting` events and documents wait to be analysed; 0 where the oldest has only just come.
     """
 
     state: State
@@ -37,6 +42,7 @@ class Vitals:
     every_s: float | None
     latency_s: float | None
     n_lost: int
+    n_waiting: int
     run: Mapping[str, Any]
 
     @property
@@ -45,9 +51,11 @@ class Vitals:
         return self.latency_s is not None and self.latency_s > REPLAYED_AFTER_S
 
 
-def vitals_of(pulse: Pulse, rate_hz: float, failures: Sequence[object], now: float) -> Vitals:
+def vitals_of(
+    pulse: Pulse, rate_hz: float, failures: Sequence[object], backlog: Backlog, now: float
+) -> Vitals:
     """How the analysis does at a time, in seconds of the clock of its pulse."""
-    state, why = _state(pulse, failures, now)
+    state, why = _behind(backlog) or _state(pulse, failures, now)
     gaps = [gap for rhythm in list(pulse.rhythms.values()) for gap in rhythm.gaps_s[1:]]
     return Vitals(
         state,
@@ -56,8 +64,20 @@ def vitals_of(pulse: Pulse, rate_hz: float, failures: Sequence[object], now: flo
         sum(gaps) / len(gaps) if gaps else None,
         None if pulse.shot_at is None else pulse.latency_s,
         pulse.n_lost,
+        backlog.n_waiting if backlog.oldest_s >= WAITING_AFTER_S else 0,
         dict(pulse.newest),
     )
+
+
+def _behind(backlog: Backlog) -> tuple[State, str] | None:
+    """What is wrong where shots come and the analysis does not keep up; None where it does."""
+    busy_s, n = backlog.at_work_s or 0.0, backlog.n_waiting
+    if busy_s >= DEAD_AFTER_S:
+        return "dead", f"the analysis has been busy with one event for {duration(busy_s)}"
+    behind_s = max(busy_s, backlog.oldest_s)
+    if behind_s < LATE_AFTER_S:
+        return None
+    return "late", f"the analysis is {duration(behind_s)} behind: {n} events and documents wait"
 
 
 def _state(pulse: Pulse, failures: Sequence[object], now: float) -> tuple[State, str]:

@@ -56,6 +56,19 @@ def test_what_is_set_is_read_and_used(server: ResultsServer, live: LiveAnalysis)
     assert live.accumulation().settings.accumulating is False
 
 
+def test_a_refusal_does_not_repeat_a_long_name(
+    server: ResultsServer, live: LiveAnalysis
+) -> None:
+    seen(live)
+    far = {**RECTANGLE, "handles": {"_handleBottomLeft": [1, 1], "_handleTopRight": [1e9, 5]}}
+    status, words = post(server, "rois", json.dumps({"r" * 70_000: far}))
+    assert status == 422
+    assert "ROI 'rrr" in words
+    assert len(words) < 3000
+    reply = ask(server.address, f"/datasets/{'y' * 20_000}")
+    assert (reply.status, len(reply.words) < 3000) == (404, True)
+
+
 def test_regions_are_drawn_anew(server: ResultsServer, live: LiveAnalysis) -> None:
     seen(live)
     assert post(server, "rois", json.dumps({"new one": RECTANGLE})) == (200, "")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from femto_bluesky.stream.pulse import Pulse
+from femto_bluesky.stream.worker import Backlog
 from femto_bluesky.viewer.vitals import Vitals, duration, vitals_of
 
 YEARS_S = 3 * 31_557_600.0
@@ -19,10 +20,11 @@ class Scan:
         self.now = 1e9
         self.pulse = Pulse(lambda: self.now)
         self.failures: Sequence[object] = ()
+        self.backlog = Backlog(0, 0.0, None)
 
     @property
     def vitals(self) -> Vitals:
-        return vitals_of(self.pulse, 0.0, self.failures, self.now)
+        return vitals_of(self.pulse, 0.0, self.failures, self.backlog, self.now)
 
     def begin(self, run: str = "a") -> None:
         self.pulse.start({"uid": run})
@@ -154,3 +156,21 @@ def test_a_clock_that_was_set_back_does_not_kill_a_run() -> None:
 )  # fmt: skip
 def test_times_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_an_analysis_that_is_behind_is_late_and_one_that_hangs_is_dead() -> None:
+    scan = Scan()
+    scan.begin()
+    scan.steps(3, 0.1)
+    scan.backlog = Backlog(3, 0.4, 0.1)
+    assert (scan.vitals.state, scan.vitals.n_waiting) == ("live", 0)
+    scan.backlog = Backlog(3, 1.4, 0.1)
+    assert (scan.vitals.state, scan.vitals.n_waiting) == ("live", 3)
+    scan.backlog = Backlog(300, 31.0, 0.1)
+    assert scan.vitals.state == "late"
+    assert scan.vitals.why == "the analysis is 31 s behind: 300 events and documents wait"
+    scan.backlog = Backlog(1, 0.0, 8.0)
+    assert scan.vitals.state == "late"
+    scan.backlog = Backlog(300, 300.0, 240.0)
+    assert scan.vitals.state == "dead"
+    assert scan.vitals.why == "the analysis has been busy with one event for 4 min"

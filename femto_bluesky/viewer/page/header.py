@@ -142,6 +142,9 @@ def facts(vitals: Vitals, display_hz: float | None, n_browsers: int) -> list[str
         found.append(_fact("latency", f"{late} late", "from the shot's time to its analysis"))
     if display_hz is not None:
         found.append(_fact("display", f"{display_hz:.3g} images/s", "shown by this browser"))
+    if vitals.n_waiting:
+        tip = "events and documents that have come and are not analysed yet; none is left out"
+        found.append(_fact("behind", f"{vitals.n_waiting} wait", tip))
     if vitals.n_lost:
         words = f"{vitals.n_lost} lost"
         found.append(_fact("lost", words, "events that have not come, by their numbers"))
