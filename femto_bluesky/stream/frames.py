@@ -69,7 +69,7 @@ class InlineFrames:
     """The frames of one event that stand in the document itself (array, nested list, sequence)."""
 
     def __init__(self, value: Any, dtype: str | None, where: str) -> None:
-        self._where = where
+        self.where = where
         # an array-like that loads frame by frame stays as it is: a burst may not fit the memory
         if not (hasattr(value, "shape") and hasattr(value, "dtype")):
             try:
@@ -88,7 +88,13 @@ class InlineFrames:
 
     def read(self, index: int) -> NDArray[Any]:
         """Frame `index`."""
-        return checked_image(np.asarray(self._frames[index]), self._where)
+        return checked_image(np.asarray(self._frames[index]), self.where)
+
+    @property
+    def held(self) -> NDArray[Any] | None:
+        """The frames as an array of numbers in memory; None where they are loaded one by one."""
+        held = self._frames
+        return held if isinstance(held, np.ndarray) and held.dtype.kind in "buif" else None
 
     @property
     def file(self) -> None:

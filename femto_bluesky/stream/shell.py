@@ -22,6 +22,7 @@ from femto_bluesky.stream.derived import DerivedRun, plain
 from femto_bluesky.stream.events import (
     Document,
     Item,
+    Joined,
     JoinedEvent,
     Released,
     RunEnded,
@@ -35,6 +36,7 @@ from femto_bluesky.stream.joiner import Joiner
 from femto_bluesky.stream.photon_files import FIRST_PHOTON, PhotonFiles
 from femto_bluesky.stream.pulse import Pulse
 from femto_bluesky.stream.shots import ShotMaker, label_columns, label_keys
+from femto_bluesky.stream.spool import Spool
 from femto_bluesky.stream.status import Status
 from femto_bluesky.stream.steps import FRAME_AXIS, Step, Steps, motor_fields
 from femto_bluesky.stream.subscribers import Subscribers
@@ -107,6 +109,7 @@ class Shell:
         )
         self._shots = ShotMaker({**DETECTORS, **reading.detectors})
         self._runs: dict[str, _Run] = {}
+        self._spool = Spool(reading.directory)
         self.worker: Worker[Item] = Worker(self._take)
 
     def __call__(self, name: str, doc: Document) -> None:
@@ -143,7 +146,7 @@ class Shell:
                 if name == "start":
                     self._given_up.discard(doc["uid"])  # it may be replayed anew
                 if uid not in self._given_up:
-                    items.extend(map(as_it_is_now, self._joiner.receive(name, doc)))
+                    items.extend(map(self._for_later, self._joiner.receive(name, doc)))
             except Exception as failure:
                 # isolated here, whatever it is: an analysis must not stop a scan
                 items.append(RunFailed(uid, failure))
@@ -153,6 +156,13 @@ class Shell:
                 items.append(RunEnded(uid, doc))
                 self._joiner.forget(uid)
             return [*items, *self._released]
+
+    def _for_later(self, joined: Joined) -> Joined:
+        """What was joined, in a form that can wait."""
+        found = as_it_is_now(joined)
+        if isinstance(found, JoinedEvent) and self.worker.backlog.n_waiting:
+            return self._spool.kept(found)
+        return found
 
     def _give_up(self, uid: str | None) -> None:
         """Join no more documents of a run."""

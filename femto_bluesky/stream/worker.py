@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+HANGS_AFTER_S: Final = 60.0
+"""So long the analysis may be busy with one thing before the log says so."""
+
 IDLE_S: Final = 0.5
 """So long the thread waits for something to do before it ends."""
 
@@ -49,6 +52,7 @@ class Worker(Generic[T]):
         self._thread: threading.Thread | None = None
         self._n_put = self._n_done = 0
         self._at_work_since: float | None = None
+        self._is_told = False  # that it hangs
 
     def __call__(self, item: T) -> None:
         """Take this, now or soon."""
@@ -88,11 +92,24 @@ class Worker(Generic[T]):
         with self._changed:
             self._waiting.append((self._clock(), item))
             self._n_put += 1
+            self._tell_if_it_hangs()
             if self._thread is None:
                 # not a daemon: what a scan has handed in is analysed before the process ends
                 self._thread = threading.Thread(target=self._work, name="analysis")
                 self._thread.start()
             self._changed.notify_all()
+
+    def _tell_if_it_hangs(self) -> None:
+        """Said by whoever brings more, for the thread itself cannot."""
+        since = self._at_work_since
+        busy_s = 0.0 if since is None else self._clock() - since
+        if busy_s > HANGS_AFTER_S and not self._is_told:
+            self._is_told = True
+            log.error(
+                "the analysis has been busy with one event for %.0f s, and %d more wait; the scan "
+                "goes on. Look at the disk that its frames are on; if it does not come back, start "
+                "it anew and replay what waits", busy_s, len(self._waiting),
+            )  # fmt: skip
 
     def _work(self) -> None:
         while True:
@@ -110,7 +127,10 @@ class Worker(Generic[T]):
                 log.exception("%r could not be analysed", type(item).__name__)
             del item  # it may hold a frame
             with self._changed:
-                self._at_work_since = None
+                if self._is_told:
+                    log.warning("the analysis goes on; %d events and documents wait",
+                                len(self._waiting))  # fmt: skip
+                self._at_work_since, self._is_told = None, False
                 self._n_done += 1
                 self._changed.notify_all()
 

@@ -61,7 +61,10 @@ def behind(analysis: Any, docs: Any) -> None:
 
 @pytest.mark.parametrize("style", ["inline", "datum", "tiff", "stream"])
 @pytest.mark.parametrize("situation", [*SITUATIONS, "interleaved"])
-def test_what_comes_late_is_what_comes_at_once(situation: str, style: str, tmp_path: Path) -> None:
+def test_what_comes_late_is_what_comes_at_once(
+    situation: str, style: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("femto_bluesky.stream.spool.IN_MEMORY_BYTES", 100)  # the rest waits on disk
     held, held_unreported, seen, seen_unreported = Held(), Held(), Seen(), Seen()
     recorder = Recorder()
     held.subscribe(recorder)
@@ -116,6 +119,21 @@ def test_a_scan_ends_while_the_analysis_hangs(tmp_path: Path) -> None:
         assert held.wait(PATIENCE_S)
     assert len(held.shots) == 10
     assert str(held.status()) == "10 shots analysed"
+
+
+def test_frames_in_documents_that_wait_are_not_all_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("femto_bluesky.stream.spool.IN_MEMORY_BYTES", 2 * numbered(0, 0.0).nbytes)
+    held = Held()
+    camera = SimulatedDetector(name="camera", source=numbered, style="inline")
+    with run_engine() as engine:
+        engine.subscribe(held)
+        engine(bp.count([camera], 8))
+        assert held.shell._spool.n_on_disk >= 5
+        held.may_go.set()
+        assert held.wait(PATIENCE_S)
+    assert len(held.shots) == 8
 
 
 def test_a_result_waits_and_one_that_holds_the_lock_does_not(tmp_path: Path) -> None:

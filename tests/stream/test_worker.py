@@ -143,3 +143,23 @@ asyncio.run(main())
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout.split() == [*"01234"]
+
+
+def test_one_that_hangs_is_told_once_and_that_it_goes_on(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [0.0]
+    worker = Worker(gate, lambda: now[0])
+    in_a_loop(lambda: worker("gate"))
+    assert gate.began.wait(PATIENCE_S)
+    in_a_loop(lambda: worker(1))
+    assert not caplog.records
+    for now[0] in (61.0, 70.0):
+        in_a_loop(lambda: worker(2))
+    gate.may_go.set()
+    assert worker.wait(PATIENCE_S)
+    told = [record.getMessage().partition(";")[0] for record in caplog.records]
+    assert told == [
+        "the analysis has been busy with one event for 61 s, and 2 more wait",
+        "the analysis goes on",
+    ]
