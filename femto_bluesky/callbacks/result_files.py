@@ -6,27 +6,30 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
-from femto_bluesky.files.names import new_path
+from femto_bluesky.files.lines import PatientLines
+from femto_bluesky.files.names import OutputError, new_path
 from femto_bluesky.files.results import write_results
 from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.rois import slug
 from femto_bluesky.sources import jsonl
+from femto_bluesky.sources.catalogs.locks import try_lock
 from femto_bluesky.stream.analysis import Analysis
 from femto_bluesky.stream.frames import path_of_uri
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Run:
-    """A derived run whose documents are being written."""
+    """A derived run whose documents are being written; `path` when the file of lines is there."""
 
     start: Mapping[str, Any]
-    path: Path
-    lines: IO[str]
+    stem: str
+    path: Path | None = None
 
 
 class ResultFiles:
@@ -35,9 +38,10 @@ class ResultFiles:
     Into the directory (made where it is missing) go, for each run, `scan_<scan_id>.jsonl` (the
     derived run, line by line as it comes), `scan_<scan_id>.h5` (results, when the run ends), and
     `scan_<scan_id>_<what>.png` for each image, with the regions of interest drawn, and for each
-    kind of curves (means of the steps, of the shots). Where a name is taken, the new files get
-    another. `paths` names what was written, `failures` what could not be; neither stops the
-    analysis.
+    kind of curves (means of the steps, of the shots). The stop document is written last, and the
+    lines are locked until then. Where a name is taken, the new files get another. `paths` names
+    what was written, `failures` what could not be; neither stops the analysis. Where the disk is
+    full, lines wait in memory until there is room (see `PatientLines`).
     """
 
     def __init__(self, analysis: Analysis, directory: str | Path) -> None:
@@ -48,7 +52,7 @@ class ResultFiles:
         # the pipeline has the plain names, so that other analyses of the run find theirs free
         name = type(analysis).__name__
         self._suffix = "" if name == "LiveAnalysis" else f"_{name}"
-        self._open: dict[str, _Run] = {}
+        self._open: dict[str, tuple[_Run, PatientLines]] = {}
         self._run_of_descriptor: dict[str, str] = {}
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
@@ -56,19 +60,34 @@ class ResultFiles:
         try:
             self._take(name, doc)
         except Exception as failure:
-            self.failures.append(failure)
-            log.exception("results of a run could not be written into %s", self._directory)
+            self._failed(failure)
+
+    def _failed(self, failure: Exception) -> None:
+        self.failures.append(failure)
+        # what the package says of a disk says it all; of other errors the place is needed
+        is_told = isinstance(failure, OutputError)
+        log.error(
+            "results of a run could not be written into %s: %s", self._directory, failure,
+            exc_info=None if is_told else failure,
+        )  # fmt: skip
+
+    def _begin(self, run: _Run) -> BinaryIO:
+        """A new file for the lines of a run."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        run.path = new_path(self._directory, run.stem, "jsonl", reserve=True)
+        self.paths.append(run.path)
+        lines = run.path.open("ab", buffering=0)
+        try_lock(lines)  # until it is closed: who finds a run broken off sees that it is not
+        return lines
 
     def _take(self, name: str, doc: Mapping[str, Any]) -> None:
         if name == "start":
-            self._directory.mkdir(parents=True, exist_ok=True)
-            stem = f"scan_{doc.get('scan_id', '')}{self._suffix}"
-            path = new_path(self._directory, stem, "jsonl", reserve=True)
-            self.paths.append(path)
-            self._open[doc["uid"]] = _Run(doc, path, path.open("a"))
-        run = self._open.get(self._uid(name, doc))
-        if run is None:
+            run = _Run(doc, f"scan_{doc.get('scan_id', '')}{self._suffix}")
+            self._open[doc["uid"]] = run, PatientLines(partial(self._begin, run))
+        uid = self._uid(name, doc)
+        if uid not in self._open:
             return
+        run, lines = self._open[uid]
         if name == "stream_resource":
             path = path_of_uri(doc["uri"])
             # as the other files are named, where it lies beside them
@@ -76,16 +95,20 @@ class ResultFiles:
             path = beside if beside.absolute() == path else path
             if path not in self.paths:  # the columns of a photon file are in one
                 self.paths.append(path)
-        run.lines.write(jsonl.line(name, doc))
-        run.lines.flush()
-        if name == "stop":
-            run.lines.close()
-            del self._open[run.start["uid"]]
-            for descriptor in [
-                d for d, uid in self._run_of_descriptor.items() if uid == doc["run_start"]
-            ]:
-                del self._run_of_descriptor[descriptor]
+        if name != "stop":
+            lines.write(jsonl.line(name, doc))
+            return
+        del self._open[uid]
+        self._run_of_descriptor = {
+            d: uid for d, uid in self._run_of_descriptor.items() if uid != doc["run_start"]
+        }
+        try:
             self._write(run, doc)
+        except Exception as failure:
+            self._failed(failure)
+        # last of all: lines with a stop document say that all files of the run are there
+        lines.write(jsonl.line(name, doc))
+        lines.close()
 
     def _uid(self, name: str, doc: Mapping[str, Any]) -> str:
         if name == "descriptor":
@@ -97,7 +120,7 @@ class ResultFiles:
     def _write(self, run: _Run, stop: Mapping[str, Any]) -> None:
         from femto_bluesky.files.pictures import draw, draw_curves  # matplotlib: half a second
 
-        stem = run.path.stem
+        stem = run.stem if run.path is None else run.path.stem
         groups = self._analysis.groups(run.start["original_run_uid"])
         if not groups:
             return

@@ -35,6 +35,7 @@ class Column:
             dtype=dtype,
             fill_time="never",  # else HDF5 brings whole chunks into its cache to fill them
         )
+        self._rows_per_chunk = rows_per_chunk
         if units:
             self.data.attrs["units"] = units
         if long_name:
@@ -45,6 +46,12 @@ class Column:
         """The type of one row."""
         dtype: np.dtype[Any] = self.data.dtype
         return dtype
+
+    def growth(self, n_rows: int) -> int:
+        """How many bytes the file grows by when the column has so many rows more."""
+        there, of_chunk = self.data.id.shape[0], self._rows_per_chunk
+        n_chunks = -(-(there + n_rows) // of_chunk) + -there // of_chunk
+        return int(n_chunks * of_chunk * self.dtype.itemsize)
 
     def write(self, first: int, values: ArrayLike) -> None:
         """Put values into the rows from `first` on; the column grows where they are new.

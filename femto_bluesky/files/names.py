@@ -7,10 +7,13 @@ import logging
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""How a disk says that it, or what may be used of it, is full."""
 
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
@@ -56,8 +59,9 @@ def new_file(path: str | Path) -> Iterator[Path]:
     """Give a temporary file beside `path`; on leaving, make it appear as `path`, complete.
 
     The content is on the disk before the name appears, and a name that exists is never replaced,
-    not even one that another process made in the meantime. When the body raises, nothing is left.
-    Raises `OutputExistsError` or `OutputError`, before the body is run where that can be known.
+    not even one that another process made in the meantime. When the body raises, nothing is left;
+    a full disk becomes `OutputError`. Raises it, or `OutputExistsError`, before the body is run
+    where that can be known.
     """
     path = Path(path)
     check_free(path)
@@ -69,10 +73,17 @@ def new_file(path: str | Path) -> Iterator[Path]:
         _sync(part)
         _publish(part, path)
     except BaseException as error:
-        error.add_note(f"nothing was written to {path}")
-        raise
+        told: BaseException = error
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            told = OutputError(f"cannot write {path}: {error.strerror}; make room on the disk")
+        told.add_note(f"nothing was written to {path}")
+        if told is error:
+            raise
+        raise told from error
     finally:
-        part.unlink(missing_ok=True)
+        # a disk that has become read-only keeps it
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
     _sync(path.parent)
 
 

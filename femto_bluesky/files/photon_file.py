@@ -18,8 +18,10 @@ frame so marked count in neither histogram nor offsets.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -29,13 +31,16 @@ import numpy as np
 from femto_bluesky.files import photon_header as header
 from femto_bluesky.files.growing import Column, as_text
 from femto_bluesky.files.names import OutputError
-from femto_bluesky.files.opening import check_room, create_hdf5
+from femto_bluesky.files.opening import close_hdf5, create_hdf5, is_gone, take_room
 from femto_bluesky.files.photon_header import PhotonFileError, PhotonFileInfo
 from femto_bluesky.files.stacks import file_uri
 from femto_bluesky.kernels.photons import PHOTON, Photons
 from femto_bluesky.model import eta
 
 logger = logging.getLogger(__name__)
+
+ROW_BYTES = 1024
+"""What a frame without photons takes in memory, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +85,15 @@ class PhotonFile:
             self._offsets = header.write_offsets(self._file["entry"])
             self._file.swmr_mode = True
         except BaseException:
-            self._file.close()
-            self.path.unlink()
+            close_hdf5(self._file)
+            with suppress(OSError):
+                self.path.unlink()
             raise
         self._counts = np.zeros(info.bins.n, np.int64)
         self._offset_counts = np.zeros((2, eta.N_BINS), np.int64)
         self._records = [header.settings_record(info.settings)]
         self._n_records = 1  # in the file, as all that follow
-        self._n_photons = self._n_frames = 0
+        self._n_photons = self._n_frames = self._n_waiting = 0
         self._pending: list[tuple[FrameRow, Photons, int, int]] = []
         self._superseded: list[int] = []
         self._row_of_shot: dict[int, tuple[int, int, int]] = {}
@@ -115,7 +121,26 @@ class PhotonFile:
     @property
     def n_photons(self) -> int:
         """How many rows the photons have, flushed or not, superseded or not."""
-        return self._n_photons + sum(len(photons) for _, photons, _, _ in self._pending)
+        return self._n_photons + self._n_waiting
+
+    @property
+    def n_frames(self) -> int:
+        """How many rows the frames have in the file, superseded or not."""
+        return self._n_frames
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much memory is held by what was appended and is not in the file yet."""
+        return self._n_waiting * PHOTON.itemsize + len(self._pending) * ROW_BYTES
+
+    def written_shots(self) -> list[int]:
+        """The shots whose frames are in the file and count."""
+        return [s for s, (place, _, _) in self._row_of_shot.items() if place < self._n_frames]
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the file was deleted while it is written."""
+        return is_gone(self._file)
 
     def append(self, row: FrameRow, photons: Photons) -> int:
         """Add a frame with its photons; return the row of its first photon.
@@ -135,6 +160,7 @@ class PhotonFile:
         first = self.n_photons
         place = self._n_frames + len(self._pending)
         self._pending.append((row, photons.copy(), first, len(self._records) - 1))
+        self._n_waiting += len(photons)
         self._row_of_shot[row.shot] = place, first, len(photons)
         self._counts += counts
         self._offset_counts += offset_counts
@@ -148,13 +174,14 @@ class PhotonFile:
         """Let the frame of a shot count no more; its rows stay, marked as superseded."""
         if shot not in self._row_of_shot:
             raise PhotonFileError(f"{self.path} has no frame of shot {shot} that counts")
-        place, first, n = self._row_of_shot.pop(shot)
+        place, first, n = self._row_of_shot[shot]
         if place >= self._n_frames:
             photons = self._pending[place - self._n_frames][1]
         else:
             photons = np.empty(n, PHOTON)
             for name in PHOTON.names or ():
                 photons[name] = self._photons[name].read(first, n)
+        del self._row_of_shot[shot]
         self._superseded.append(place)
         self._counts -= self.info.bins.count(photons)
         self._offset_counts -= eta.count_offsets(photons)
@@ -174,33 +201,54 @@ class PhotonFile:
         if record != self._records[-1]:
             self._records.append(record)
 
+    def take_back(self) -> list[tuple[FrameRow, Photons, dict[str, Any]]]:
+        """What was appended and is not in the file, with its settings; it will not be written.
+
+        Frames that were taken again count no more all the same; that takes no room.
+        """
+        waiting = [
+            (row, photons, json.loads(self._records[index]))
+            for place, (row, photons, _, index) in enumerate(self._pending, self._n_frames)
+            if self._row_of_shot.get(row.shot, (-1,))[0] == place
+        ]
+        for row, photons, _ in waiting:
+            del self._row_of_shot[row.shot]
+            self._counts -= self.info.bins.count(photons)
+            self._offset_counts -= eta.count_offsets(photons)
+        self._pending, self._n_waiting = [], 0
+        self._superseded = [place for place in self._superseded if place < self._n_frames]
+        return waiting
+
     def flush(self) -> None:
         """Write what was appended: the photons first, then what makes their frames count.
 
         A reader never sees a frame whose photons are missing, nor a shot without its frame when it
         was taken again; not even where the writer is killed in between. Raises `OutputError` where
-        that fails, as on a full disk; nothing is lost then, and it may be tried again.
+        that fails, as on a full disk; nothing is lost then, and it may be tried again. The file is
+        then as after the last flush, and so it is left when it is closed.
         """
         if not self._pending and not self._superseded:
             return
-        n_photons = sum(len(photons) for _, photons, _, _ in self._pending)
-        # each column grows by whole chunks
-        check_room(self.path, 64 * (n_photons + 65536))
+        n_photons = [len(photons) for _, photons, _, _ in self._pending]
+        column = self._frames["n_photons"]
         try:
-            self._write_photons()
-            self._write_frames()
-            self._file.flush()
-            self._frames["n_photons"].write(
-                self._n_frames, [len(photons) for _, photons, _, _ in self._pending]
-            )
-            # rows beyond the end are seen after a flush, but others as soon as they are written
-            self._file.flush()
+            if self._pending:
+                take_room(self._file, self._growth())
+                self._write_photons()
+                self._write_frames()
+                self._file.flush()
+                take_room(self._file, column.growth(len(n_photons)))
+                column.write(self._n_frames, n_photons)
+                # rows beyond the end are seen after a flush, others as soon as they are written
+                self._file.flush()
             for place in self._superseded:
                 self._frames["superseded"].write(place, [1])
             self._histogram[...] = self._counts
             for dataset, counts in zip(self._offsets, self._offset_counts, strict=True):
                 dataset[...] = counts
             self._file.flush()
+        except OutputError:
+            raise
         except (OSError, RuntimeError, ValueError) as error:
             raise OutputError(
                 f"cannot write photons to {self.path}: {error}; make room on the disk, or see "
@@ -208,7 +256,7 @@ class PhotonFile:
             ) from error
         self._n_photons, self._n_frames = self.n_photons, self._n_frames + len(self._pending)
         self._n_records = len(self._records)
-        self._pending, self._superseded = [], []
+        self._pending, self._superseded, self._n_waiting = [], [], 0
 
     def close(self) -> None:
         """Flush and close the file. A second call does nothing."""
@@ -216,13 +264,23 @@ class PhotonFile:
             try:
                 self.flush()
             finally:
-                self._file.close()
+                close_hdf5(self._file)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _growth(self) -> int:
+        """How many bytes the columns grow by with what is pending."""
+        n_records = len(self._records) - self._n_records
+        of_frames = [self._frames, *self._readings.values()]
+        return (
+            self._settings.growth(n_records)
+            + sum(column.growth(self._n_waiting) for column in self._photons.values())
+            + sum(c.growth(len(self._pending)) for columns in of_frames for c in columns.values())
+        )
 
     def _write_photons(self) -> None:
         self._settings.write(self._n_records, self._records[self._n_records :])

@@ -25,6 +25,7 @@ import numpy as np
 from femto_bluesky import __version__
 from femto_bluesky.files.growing import free_name
 from femto_bluesky.files.names import new_file
+from femto_bluesky.files.opening import image_of, in_memory
 from femto_bluesky.model.results import Curve, DataGroup, DataGroupError, Quantity
 
 # Every HDF5 reader has these two filters, in a browser and in Matlab too. bitshuffle is ten times
@@ -59,7 +60,7 @@ def write_results(
     for group in groups:
         group.check()
     _check_paths(groups)
-    with new_file(path) as part, h5py.File(part, "w") as file:
+    with new_file(path) as part, in_memory() as file:
         file.attrs["NX_class"] = "NXroot"
         file.attrs["default"] = "entry"
         file.attrs["file_name"] = Path(path).name
@@ -72,6 +73,8 @@ def write_results(
         for group in groups:
             _write_group(entry, group)
         _set_defaults(entry, groups)
+        # HDF5 itself does not survive a disk that is full (see `opening`)
+        part.write_bytes(image_of(file))
 
 
 def _check_paths(groups: Sequence[DataGroup]) -> None:

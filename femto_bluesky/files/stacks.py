@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from femto_bluesky.files.names import check_free
-from femto_bluesky.files.opening import check_room, create_hdf5
+from femto_bluesky.files.opening import close_hdf5, create_hdf5, take_room
 
 MIMETYPE = "application/x-hdf5"
 
@@ -42,7 +42,7 @@ class FrameFile:
     def close(self) -> None:
         """Close the file with all its stacks."""
         if self._file is not None:
-            self._file.close()
+            close_hdf5(self._file)
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +98,7 @@ class FrameStack:
                 f"{list(np.shape(frame))}"
             )
         index = len(self)
-        check_room(self.path, np.asarray(frame).nbytes)
+        take_room(self._file, np.asarray(frame).nbytes)
         self._data.resize(index + 1, axis=0)
         self._data[index] = frame
         self._data.flush()
@@ -106,7 +106,7 @@ class FrameStack:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        close_hdf5(self._file)
 
     def __enter__(self) -> Self:
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from femto_bluesky.callbacks.photon_settings import PhotonDetectionSettings
 from femto_bluesky.files import xye
+from femto_bluesky.files.names import OutputError
 from femto_bluesky.files.photon_file import FrameRow, PhotonFile
 from femto_bluesky.files.photon_header import PhotonFileInfo
 from femto_bluesky.kernels.photons import OVERLAP
@@ -86,7 +87,7 @@ def count_photons(
     running: for many files in a row.
 
     Raises `RawFileError` and `FrameError` for a file without frames, `ValueError` for settings that
-    make no sense or do not fit, `OutputError` where nothing can be written, and `CountingError`
+    make no sense or do not fit, `OutputError` where no more can be written, and `CountingError`
     where it stops in the middle: what was counted until then stays.
     """
     path = Path(path)
@@ -165,8 +166,12 @@ def _write(
     except (OSError, ValueError, RuntimeError) as error:
         if target is None:
             raise
-        raise CountingError(
-            f"{error}; {result.n_frames} of {n_frames} frames of {job.path} are in {target.path}"
+        with suppress(OSError):
+            target.flush()
+        target.take_back()  # closing it would fail as this has
+        kind = OutputError if isinstance(error, OutputError) else CountingError
+        raise kind(
+            f"{error}; {target.n_frames} of {n_frames} frames of {job.path} are in {target.path}"
         ) from error
     finally:
         if target is not None:

@@ -13,13 +13,14 @@ import math
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from femto_bluesky.files.names import check_free
+from femto_bluesky.files.names import OutputExistsError, check_free, new_file
 from femto_bluesky.files.stacks import file_uri
 from femto_bluesky.sources.documents import Document, Pair, with_stops
 from femto_bluesky.sources.externalise import externalise
@@ -43,15 +44,23 @@ def write(documents: Iterable[Pair], path: str | os.PathLike[str]) -> list[Path]
 
     Every line is strict JSON: arrays are lists, NaN and infinities are null. Returns the files
     that were written. Raises `OutputExistsError` where either exists and `OutputError` where the
-    folder does not, before anything is written.
+    folder does not, before anything is written; `OutputError` where the disk is full. Whatever is
+    raised, no file is left.
     """
     path = Path(path)
     images = _beside(path)
     check_free(path)
     check_free(images)
-    with gzip.open(path, "xt") if path.suffix == ".gz" else path.open("x") as lines:
-        for name, document in externalise(documents, images):
-            lines.write(line(name, document))
+    try:
+        with new_file(path) as part, _new(part, path.suffix) as lines:
+            for name, document in externalise(documents, images):
+                lines.write(line(name, document))
+    except OutputExistsError:
+        raise  # another process has made one of them meanwhile
+    except BaseException:
+        with suppress(OSError):
+            images.unlink(missing_ok=True)
+        raise
     return [path, images] if images.exists() else [path]
 
 
@@ -149,6 +158,10 @@ class _Lines:
         """What to say of a run that is open at the end."""
         at = f"line {self._n_lines} (byte {self._offset})"
         return f"{self._path} ends at {at} without a stop document"
+
+
+def _new(path: Path, suffix: str) -> IO[str]:
+    return gzip.open(path, "wt") if suffix == ".gz" else path.open("w")
 
 
 def _binary(path: Path) -> IO[bytes]:

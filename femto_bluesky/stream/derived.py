@@ -7,6 +7,7 @@ raw documents, copies their hints and drops those of external data.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from femto_bluesky.files.stacks import MIMETYPE, FrameStack
 from femto_bluesky.model.outputs import Output
 from femto_bluesky.sources.jsonl import strict
 from femto_bluesky.stream.steps import FRAME_AXIS
+
+log = logging.getLogger(__name__)
 
 Document = Mapping[str, Any]
 
@@ -42,10 +45,10 @@ def plain(value: Any) -> Any:
     return strict(value, otherwise=str)
 
 
-def _start_keys(value: Any) -> Any:
+def start_keys(value: Any) -> Any:
     """Nested keys as a start document allows them: without "." and "/", and not empty."""
     if isinstance(value, Mapping):
-        return {re.sub(r"[./]", "_", key) or "_": _start_keys(item) for key, item in value.items()}
+        return {re.sub(r"[./]", "_", key) or "_": start_keys(item) for key, item in value.items()}
     return value
 
 
@@ -81,7 +84,7 @@ class DerivedRun:
                 "analysis": {
                     "name": analysis,
                     "version": __version__,
-                    "settings": _start_keys(plain(settings)),
+                    "settings": start_keys(plain(settings)),
                 },
             }
         )
@@ -90,6 +93,7 @@ class DerivedRun:
         self._stacks: dict[str, FrameStack] = {}
         self._resources: dict[str, Any] = {}
         self._outputs: list[Output] = []
+        self._not_written: dict[str, str] = {}  # images, and why
         self._axes: dict[str, dict[str, Any]] = {}
         self._settings = plain(settings)
         emit("start", self.start)
@@ -130,7 +134,13 @@ class DerivedRun:
         inside = [key for key, entry in keys.items() if "external" not in entry]
         for key in keys:
             if key not in inside and key in rows[0]:
-                self._write(bundle, key, [row[key] for row in rows], first_seq_num)
+                try:
+                    self._write(bundle, key, [row[key] for row in rows], first_seq_num)
+                except OSError as error:
+                    # an event would promise an image that is nowhere; the other streams go on
+                    self._not_written.setdefault(f"{stream} {key}", str(error))
+                    log.error("%s: the image %r is not written: %s", stream, key, error)
+                    return
         columns = {key: [plain(_value(row, key, keys[key])) for row in rows] for key in inside}
         times = {key: [time] * len(rows) for key in inside}
         if stream == "shots":
@@ -189,9 +199,15 @@ class DerivedRun:
         return seq_num - 1
 
     def stop(self, exit_status: Literal["success", "abort", "fail"], reason: str) -> None:
-        """Emit the stop document and close the files."""
+        """Emit the stop document and close the files.
+
+        An image that could not be written makes a run that went well one that failed.
+        """
         for stack in self._stacks.values():
             stack.close()
+        if self._not_written and exit_status == "success":
+            what, why = next(iter(self._not_written.items()))
+            exit_status, reason = "fail", f"{what} was not written: {why}"
         # a step that was taken again has set its counter back
         self._bundle.compose_descriptor.event_counters.update(self._n_events)
         self._emit("stop", self._bundle.compose_stop(exit_status=exit_status, reason=reason))

@@ -133,8 +133,14 @@ class Shell:
         backlog, pulse = self.worker.backlog, self.pulse
         return Status(
             pulse.n_shots, backlog.n_waiting, backlog.oldest_s, backlog.at_work_s,
-            tuple(pulse.open_runs), tuple(f"{type(f).__name__}: {f}" for f in self.failures),
+            tuple(pulse.open_runs), self.problems,
+            tuple(f"{type(failure).__name__}: {failure}" for failure in self.failures),
         )  # fmt: skip
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What cannot be written now, and waits until it can."""
+        return tuple(r.photons.problem for r in list(self._runs.values()) if r.photons.problem)
 
     def _joined(self, name: str, doc: Document) -> list[Item]:
         """What a document completes, in the order in which it is to be taken."""
@@ -205,16 +211,12 @@ class Shell:
             self._end_derived(
                 start["uid"], {"reason": "the run was begun again before it had stopped"}
             )
+        reading = self._reading
         derived = DerivedRun(
-            start,
-            type(self._analysis).__name__,
-            self._analysis.settings_record(),
-            self.subscribers.send,
-            self._reading.directory,
-        )
-        photons = PhotonFiles(
-            derived, self._reading.directory, is_wanted=self._reading.photon_files
-        )
+            start, type(self._analysis).__name__, self._analysis.settings_record(),
+            self.subscribers.send, reading.directory,
+        )  # fmt: skip
+        photons = PhotonFiles(derived, reading.directory, is_wanted=reading.photon_files)
         self._runs[start["uid"]] = _Run(derived, photons)
         self.pulse.start(start)
 
@@ -362,11 +364,9 @@ class Shell:
         # what the package says of the input says it all; of other errors the place is needed
         is_told = isinstance(failure, (AnalysisError, FrameError, RoiError))
         log.error(
-            "run %s is not analysed further: %s",
-            uid,
-            failure,
+            "run %s is not analysed further: %s", uid, failure,
             exc_info=None if is_told else failure,
-        )
+        )  # fmt: skip
         if uid is None:
             return
         run = self._runs.get(uid)
@@ -383,14 +383,17 @@ class Shell:
         run = self._runs.pop(uid)
         self.pulse.stop(uid)
         run.photons.close()
-        if run.failure is None and run.photons.failure is not None:
+        told = []
+        if run.failure is not None:
+            name, failure = type(self._analysis).__name__, run.failure
+            told.append(f"{name}: {type(failure).__name__}: {failure}")
+        if run.photons.failure is not None:
             self.failures.append(run.photons.failure)
-            run.derived.stop("fail", f"photons were not written: {run.photons.failure}")
-        elif run.failure is None:
-            reason = stop.get("reason") or ""
-            if "exit_status" not in stop:
-                reason = reason or "the run has not stopped: its stop document is missing"
-            run.derived.stop(stop.get("exit_status", "fail"), reason)
-        else:
-            name = type(run.failure).__name__
-            run.derived.stop("fail", f"{type(self._analysis).__name__}: {name}: {run.failure}")
+            told.append(f"photons were not written: {run.photons.failure}")
+        if told:
+            run.derived.stop("fail", "; ".join(told))
+            return
+        reason = stop.get("reason") or ""
+        if "exit_status" not in stop:
+            reason = reason or "the run has not stopped: its stop document is missing"
+        run.derived.stop(stop.get("exit_status", "fail"), reason)

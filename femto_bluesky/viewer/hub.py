@@ -168,7 +168,8 @@ class Hub:
         recent = [entry for entry in self._shots if entry[0] > now - RATE_OVER_S]
         if len(recent) > 1 and recent[-1][0] > recent[0][0]:
             rate = (recent[-1][1] - recent[0][1]) / (recent[-1][0] - recent[0][0])
-        return vitals_of(shell.pulse, rate, shell.failures, shell.worker.backlog, now)
+        backlog, problems = shell.worker.backlog, shell.problems
+        return vitals_of(shell.pulse, rate, shell.failures, backlog, now, problems)
 
     # changes
 

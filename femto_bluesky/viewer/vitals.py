@@ -34,6 +34,7 @@ class Vitals:
     `rate_hz` are shots a second, `every_s` the time from one step to the next (None: not known).
     `latency_s` is how old the newest shot was when it had been analysed (None: there is none).
     `n_waiting` events and documents wait to be analysed; 0 where the oldest has only just come.
+    `problem` is what cannot be written now; empty where all is well.
     """
 
     state: State
@@ -44,6 +45,7 @@ class Vitals:
     n_lost: int
     n_waiting: int
     run: Mapping[str, Any]
+    problem: str = ""
 
     @property
     def is_replayed(self) -> bool:
@@ -52,8 +54,9 @@ class Vitals:
 
 
 def vitals_of(
-    pulse: Pulse, rate_hz: float, failures: Sequence[object], backlog: Backlog, now: float
-) -> Vitals:
+    pulse: Pulse, rate_hz: float, failures: Sequence[object], backlog: Backlog, now: float,
+    problems: Sequence[str] = (),
+) -> Vitals:  # fmt: skip
     """How the analysis does at a time, in seconds of the clock of its pulse."""
     state, why = _behind(backlog) or _state(pulse, failures, now)
     gaps = [gap for rhythm in list(pulse.rhythms.values()) for gap in rhythm.gaps_s[1:]]
@@ -66,6 +69,7 @@ def vitals_of(
         pulse.n_lost,
         backlog.n_waiting if backlog.oldest_s >= WAITING_AFTER_S else 0,
         dict(pulse.newest),
+        "; ".join(problems),
     )
 
 

@@ -225,6 +225,13 @@ def test_a_killed_run_gets_a_stop_that_says_where(tmp_path: Path) -> None:
     assert re.search(r"ends at line 4 \(byte \d+\) without a stop", stop["reason"])
 
 
+def test_a_time_that_no_float_can_hold_is_left_alone(tmp_path: Path) -> None:
+    text = f'["start", {{"uid": "a", "time": 1{"0" * 400}}}]\n'
+    (start, (name, stop)) = broken(text, tmp_path / "a.jsonl")
+    assert start[1]["time"] == 10**400
+    assert (name, stop["time"]) == ("stop", 0.0)
+
+
 def test_damage_that_no_run_tells_of_is_raised(tmp_path: Path) -> None:
     for text in ("nonsense\n", '{"a": 1}\n', '["what", {}]\n', '["start", 3]\n', "\n", "[" * 10**5):
         with pytest.raises(JsonLinesError, match=r"damaged at line 1 \(byte 0\)"):

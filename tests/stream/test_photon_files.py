@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import h5py
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from bluesky import plans as bp
 from femto_bluesky import replay
 from femto_bluesky.callbacks import LiveAnalysis, PhotonDetection
 from femto_bluesky.devices.simulated import SimulatedDetector, SimulatedMotor
-from femto_bluesky.files import opening, xye
+from femto_bluesky.files import xye
 from femto_bluesky.kernels.photons import HOT, find_photons
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.simulation.photons import BalorFrames, BalorSettings
@@ -259,8 +257,10 @@ def test_a_file_that_cannot_be_written_stops_nothing_but_itself(tmp_path, caplog
     assert len(primary_rows(derived.documents)) == 3
     (stop,) = derived.of("stop")
     assert stop["exit_status"] == "fail"
-    assert stop["reason"].startswith("photons were not written: ")
-    assert caplog.text.count("photons are not written any more in this run") == 1
+    assert stop["reason"].startswith(
+        "photons were not written: those of 9 frames (shots 0 to 8): cannot make the folder "
+    )
+    assert caplog.text.count("photons wait in memory until they can be written: cannot make") == 1
     assert len(detection.failures) == 1
 
 
@@ -298,30 +298,6 @@ def test_another_region_is_another_file(tmp_path):
     for row in rows:
         there = columns_of(derived, row[f"{BALOR}_first_photon"], row[f"{BALOR}_n_photons"])
         assert len(there) == row[f"{BALOR}_n_photons"] > 0
-
-
-def test_a_disk_that_is_full_stops_the_photons_and_nothing_else(tmp_path, monkeypatch, caplog):
-    """HDF5 is not asked: it would end the process."""
-    motor = SimulatedMotor(name="stage_x")
-    detector = balor(None, style="inline", motor=motor)
-    detection = PhotonDetection().read_as(directory=tmp_path)
-    derived = Recorder()
-    detection.subscribe(derived)
-
-    def fill(name, doc):
-        detection.wait()
-        if name == "event" and doc["seq_num"] == 2:
-            usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-            monkeypatch.setattr(opening.shutil, "disk_usage", lambda path: usage)
-
-    run_plan(bp.scan([detector], motor, 0, 1, 3), detection, fill)
-    assert len(primary_rows(derived.documents)) == 3
-    assert "the disk is full: 0.0 MB are free" in derived.of("stop")[0]["reason"]
-    (path,) = photon_files(derived)
-    assert len(xye.contents(path).frames["shot"]) == 6
-    run_plan(bp.scan([detector], motor, 0, 1, 3), detection)
-    assert derived.of("stop")[1]["exit_status"] == "fail"
-    assert len(list(tmp_path.iterdir())) == 1, "no empty file is left"
 
 
 @pytest.mark.long

@@ -75,12 +75,18 @@ class LinesStore:
         to = new_path(self._directory, f"{stem}{start['uid'][:8]}", "jsonl", reserve=True)
         # who is killed meanwhile leaves no file that looks like a run that was stored
         part = to.with_name(f"{to.name}.part")
-        if all(stop for _, stop in listed):
-            shutil.copyfile(path, part)
-        else:
-            with part.open("w") as lines:
-                lines.writelines(jsonl.line(*pair) for pair in jsonl.read(path))
-        part.replace(to)
+        try:
+            if all(stop for _, stop in listed):
+                shutil.copyfile(path, part)
+            else:
+                with part.open("w") as lines:
+                    lines.writelines(jsonl.line(*pair) for pair in jsonl.read(path))
+            part.replace(to)
+        except BaseException:
+            # a full disk, for one: neither a part nor an empty file is left
+            for left in (part, to):
+                left.unlink(missing_ok=True)
+            raise
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -145,6 +145,8 @@ def facts(vitals: Vitals, display_hz: float | None, n_browsers: int) -> list[str
     if vitals.n_waiting:
         tip = "events and documents that have come and are not analysed yet; none is left out"
         found.append(_fact("behind", f"{vitals.n_waiting} wait", tip))
+    if vitals.problem:
+        found.append(_fact("problem", "not written", vitals.problem))
     if vitals.n_lost:
         words = f"{vitals.n_lost} lost"
         found.append(_fact("lost", words, "events that have not come, by their numbers"))

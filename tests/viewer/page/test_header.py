@@ -63,6 +63,7 @@ def test_what_comes_in_a_document_is_no_html() -> None:
         (replace(LIVE, latency_s=-0.2), ["9.87 shots/s", "0 ms late"]),
         (replace(LIVE, latency_s=-90.0), ["9.87 shots/s", "clocks 90 s apart"]),
         (replace(LIVE, n_waiting=40), ["9.87 shots/s", "34 ms late", "40 wait"]),
+        (replace(LIVE, problem="a full disk"), ["9.87 shots/s", "34 ms late", "not written"]),
         (replace(LIVE, n_lost=3), ["9.87 shots/s", "34 ms late", "3 lost"]),
         (replace(LIVE, state="waiting", latency_s=None), []),
         (replace(LIVE, state="waiting", latency_s=1e8), ["replayed"]),
