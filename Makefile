@@ -19,7 +19,7 @@ say = @printf '==> %s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo console test lint types layers tests long docs faults bench lock newest lowest audit clean
+.PHONY: help demo console test lint types layers tests long fuzz docs faults soak bench lock newest lowest audit clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,15 @@ faults: $(VENV)/.full  ## bring about each fault, and write what came of it into
 	@$(bin)/python -m pytest -q -p no:xdist --benchmark-disable -m 'long or not long' --faults-table \
 		tests/faults $(ARGS)
 
+# atheris has no wheels for every Python and system, so it is not among what the tests need.
+fuzz: $(VENV)-fuzz/.made  ## look for input that breaks something, a minute for each kind
+	$(say) 'Fuzzing (atheris); findings and logs are in build/fuzz, what is new in tests/fuzz/corpus'
+	@$(VENV)-fuzz/bin/python -m tests.fuzz $(ARGS)
+
+soak: $(VENV)/.full  ## take frames at full rate while all goes wrong (make soak ARGS='--minutes 2')
+	$(say) 'Soaking: frames at full rate for ten minutes while all goes wrong, then a clean replay'
+	@$(bin)/python -m tests.soak $(ARGS)
+
 docs: $(VENV)/.full  ## build the documentation into build/docs, running its tutorials
 	$(say) 'Building the documentation and running its tutorials (sphinx-build)'
 	@rm -rf docs/reference/generated
@@ -105,7 +114,7 @@ audit: $(TOOLS)/.made  ## look the locked versions up in the database of vulnera
 
 clean:  ## delete what these commands have made, .venv too
 	$(say) 'Deleting $(VENV) and its like, build and caches'
-	@rm -rf $(VENV) $(VENV)-newest $(VENV)-lowest $(TOOLS) build dist *.egg-info docs/reference/generated \
+	@rm -rf $(VENV) $(VENV)-newest $(VENV)-lowest $(VENV)-fuzz $(TOOLS) build dist *.egg-info docs/reference/generated \
 		.benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -140,6 +149,13 @@ $(VENV)/.console: $(VENV)/.core
 $(VENV)/.full: $(VENV)/.core
 	$(say) 'Installing the tools for tests and documentation into $(VENV) (about a minute as well)'
 	@$(if $(LOCK),,$(pip) --editable '.[test,docs,catalog]')
+	@touch $@
+
+$(VENV)-fuzz/.made: pyproject.toml
+	$(say) 'Installing femto_bluesky and atheris into $(VENV)-fuzz (about a minute the first time)'
+	@$(PYTHON) -m venv $(VENV)-fuzz
+	@$(VENV)-fuzz/bin/python -m pip install --disable-pip-version-check --quiet \
+		'atheris>=3.0' --editable '.[viewer,kafka]'
 	@touch $@
 
 $(TOOLS)/.made:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from femto_bluesky.console.errors import ConsoleError
+from femto_bluesky.files import texts
 from femto_bluesky.model.detectors import settings_of
 from femto_bluesky.model.geometry import Geometry
 from femto_bluesky.model.rois import Roi
@@ -189,14 +189,14 @@ def settings_file(profile: str | Path) -> Path:
 def read_beamline(path: Path) -> BeamlineSettings:
     """The settings in a YAML file. Raises `SettingsFileError`, which names all that is wrong."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = texts.parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsFileError(
             f"the settings {path} cannot be read ({error.strerror}); the profile needs a file "
             f"{FILE} in its directory, or {VARIABLE} to name one"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsFileError(f"{path} is no YAML: {error}") from error
+    except ValueError as error:
+        raise SettingsFileError(f"{path}: {error}") from error
     try:
         settings = BeamlineSettings.model_validate(found)
     except ValidationError as error:

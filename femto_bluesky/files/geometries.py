@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from femto_bluesky.files import texts
 from femto_bluesky.files.names import new_file, new_path
 from femto_bluesky.model.geometry import Geometry, GeometryError, Poni
+from femto_bluesky.model.words import in_words
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +165,9 @@ def _read_poni(path: Path) -> Geometry:
         log.warning("%s: asks for pyFAI's correction of parallax, which is not done here", path)
     try:
         return Geometry.from_poni(Poni(**{name: float(value) for name, value in terms.items()}))
-    except GeometryError as error:
+    except ValidationError as error:  # a geometry that cannot be, in our terms
+        raise GeometryFileError(f"{path}: is not a geometry: {in_words(error)}") from error
+    except (GeometryError, ArithmeticError) as error:
         raise GeometryFileError(f"{path}: {error}") from error
 
 
@@ -184,7 +187,5 @@ def _read_settings(path: Path, text: str) -> Geometry:
     try:
         return Geometry.model_validate(settings)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
-        )
-        raise GeometryFileError(f"{path}: is not a geometry: {wrong}") from error
+        wrong = in_words(error)
+        raise GeometryFileError(f"{path}: is not a geometry: {wrong:.5000}") from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,12 +68,28 @@ def _from_fabio(path: Path) -> NDArray[Any]:
 
     try:
         with fabio.open(str(path)) as image:
+            if image.classname == "EdfImage":
+                _check_header(image.header)  # what follows it has not been read yet
             n_frames, data = image.nframes, np.array(image.data)
+    except ImageFormatError:
+        raise
     except Exception as error:  # fabio's readers raise whatever their parts raise
         raise ImageFormatError(f"{type(error).__name__}: {error}") from error
     if n_frames != 1:
         raise ImageFormatError(f"it holds {n_frames} frames, expected one image")
     return data
+
+
+def _check_header(header: Mapping[str, Any]) -> None:
+    """Raise `ImageFormatError` where the pixels of an EDF are packed, or in another file.
+
+    fabio unpacks them to any size, for which it may start another program.
+    """
+    packed = [str(header[key]).upper() for key in header if str(key).upper() == "COMPRESSION"]
+    if any(not kind.startswith("NO") for kind in packed):
+        raise ImageFormatError(f"its pixels are compressed ({packed[0]:.20}); write it without")
+    if "EDF_BinaryFileName" in header:
+        raise ImageFormatError("its pixels are in another file; write them into this one")
 
 
 def _check_declared(path: Path) -> None:
@@ -85,9 +102,11 @@ def _check_declared(path: Path) -> None:
     most = TRUSTED_BYTES + TRUSTED_RATIO * path.stat().st_size
     sizes = [int(found[:20]) for found in _SIZE.findall(header)]
     n_pixels = math.prod(int(found[:20]) for found in _DIMENSION.findall(header)[:3])
-    if path.suffix.lower() == ".cbf" and b"\x0c\x1a\x04\xd5" not in header:
-        # fabio would look for them for good
-        raise ImageFormatError("its header is not followed by pixels; it is cut off")
+    if path.suffix.lower() == ".cbf" or header.startswith(b"###CBF"):
+        # fabio takes what follows these words within 8 kB, and looks for its pixels for good
+        section = header.find(b"--CIF-BINARY-FORMAT-SECTION--", 0, 8 << 10)
+        if section < 0 or b"\x0c\x1a\x04\xd5" not in header[section:]:
+            raise ImageFormatError("its header is not followed by pixels; it is cut off")
     if path.suffix.lower() in (".tif", ".tiff"):
         n_pixels = _tiff_pixels(path)
     if header[:16] == b"M\0\0\0A\0\0\0S\0\0\0K\0\0\0":  # of fit2d, in binary

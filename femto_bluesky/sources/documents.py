@@ -6,6 +6,7 @@ import logging
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ def with_stops(
     open_runs = _OpenRuns(tell)
     try:
         for name, document in documents:
-            if name == "stop" and not (document and document.get("run_start")):
+            run = document.get("run_start") if document else None
+            if name == "stop" and (run is None or (isinstance(run, str) and not run)):
                 continue
             open_runs.note(name, document)
             yield name, document
@@ -81,7 +83,8 @@ class _OpenRuns:
     def note(self, name: str, document: Mapping[str, Any]) -> None:
         moment = document.get("time")
         if isinstance(moment, (int, float)):
-            self._time = max(self._time, float(moment))
+            with suppress(OverflowError):  # JSON has integers that no float can hold
+                self._time = max(self._time, float(moment))
         if name == "start" and "uid" in document:
             self._events[str(document["uid"])] = Counter()
         elif name == "descriptor":

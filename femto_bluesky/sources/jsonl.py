@@ -22,6 +22,7 @@ import numpy as np
 
 from femto_bluesky.files.names import OutputExistsError, check_free, new_file
 from femto_bluesky.files.stacks import file_uri
+from femto_bluesky.model.repeated import is_repeated
 from femto_bluesky.sources.documents import Document, Pair, with_stops
 from femto_bluesky.sources.externalise import externalise
 
@@ -109,6 +110,8 @@ def strict(value: Any, otherwise: Callable[[Any], Any] = _refuse) -> Any:
         return strict(value.item(), otherwise)
     if hasattr(value, "__array__"):
         array = np.asarray(value)
+        if is_repeated(array):
+            return otherwise(value)
         if array.dtype.kind in "biuU" or (array.dtype.kind == "f" and np.isfinite(array).all()):
             return array.tolist()
         return strict(array.tolist(), otherwise)

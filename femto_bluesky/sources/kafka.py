@@ -12,11 +12,13 @@ import importlib.util
 import logging
 import math
 import re
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -28,9 +30,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 POLL_S: Final = 0.2
 ANSWER_S: Final = 5.0
 """How long a broker may take to say what it has."""
+
+MOST_PARTS: Final = 50_000
+"""Lists and mappings in a message: so many take a fifth of a second."""
 
 PLAIN: Final = re.compile(r"[<>|=]?[biufcSU]\d{1,8}")
 """The dtypes of numbers and text, as numpy writes them: no objects, no fields."""
@@ -79,7 +86,10 @@ def document_of(message: bytes) -> Document:
     from msgpack import fallback
 
     try:
-        found = fallback.unpackb(message, object_hook=_value)
+        left = iter(range(MOST_PARTS))
+        found = fallback.unpackb(
+            message, object_hook=partial(_mapping, left), list_hook=partial(_counted, left)
+        )
     except PublishedError:
         raise
     except (ValueError, TypeError, RecursionError) as error:
@@ -89,6 +99,17 @@ def document_of(message: bytes) -> Document:
     if found[0] not in NEEDED:
         raise PublishedError("it does not begin with the name of a document")
     return checked(found[0], found[1])
+
+
+def _counted(left: Iterator[int], part: T) -> T:
+    """The same list or mapping. Raises `PublishedError` where it is one too many."""
+    if next(left, None) is None:
+        raise PublishedError(f"it has more than {MOST_PARTS} lists and mappings")
+    return part
+
+
+def _mapping(left: Iterator[int], found: dict[Any, Any]) -> Any:
+    return _value(_counted(left, found))
 
 
 def _value(found: dict[Any, Any]) -> Any:
@@ -104,7 +125,8 @@ def _value(found: dict[Any, Any]) -> Any:
     # an array of objects is a pickle: it has a kind, and its type says so
     if found.get(b"kind") or not (isinstance(code, str) and PLAIN.fullmatch(code)):
         raise PublishedError(
-            f"it has an array of {code!r}; only plain numbers and text are read, and nothing is run"
+            f"it has an array of {code!r:.60}; only plain numbers and text are read, and "
+            "nothing is run"
         )
     dtype = np.dtype(code)
     fits = (
@@ -118,6 +140,11 @@ def _value(found: dict[Any, Any]) -> Any:
         raise PublishedError(f"it has an array of {dtype} with other bytes than its shape asks for")
     # a copy can be written to, as an array of this process can
     array = np.ndarray(shape, dtype, data).copy()
+    if (
+        dtype.kind == "U"
+        and (array.reshape(-1).view(f"{dtype.byteorder}u4") > sys.maxunicode).any()
+    ):
+        raise PublishedError(f"it has an array of {dtype} with what is no text")
     return array if found[b"nd"] is True else array[()]
 
 

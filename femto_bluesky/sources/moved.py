@@ -27,6 +27,15 @@ Served = Callable[[str, str], str | None]
 """The URL of the frames of a data key in a stream; None where there is none."""
 
 
+class ServedUrl(str):
+    """A URL that a catalog of this process has named: no document that comes in can hold one.
+
+    Whoever reads frames there sends the key of the user along.
+    """
+
+    __slots__ = ()
+
+
 def moved(
     documents: Iterable[Pair], path_map: Mapping[str, str], served: Served | None = None
 ) -> Iterator[Pair]:
@@ -45,22 +54,24 @@ def moved(
     deleted: tuple[str, ...] = ()
     for name, document in documents:
         if name == "start":
-            deleted = tuple(f"{detector}_" for detector in document.get(NOT_KEPT, ()))
-        if name == "stream_resource" and str(document.get("uri", "")).startswith("file:"):
-            path = Path(unquote(urlsplit(document["uri"]).path))
+            not_kept = document.get(NOT_KEPT)
+            deleted = (
+                tuple(f"{one}_" for one in not_kept) if isinstance(not_kept, list | tuple) else ()
+            )
+        path = _path_of(name, document)
+        if path is not None and name == "stream_resource":
             new = new_place(path, folders)
             there = document if new == path else {**document, "uri": file_uri(new.absolute())}
             if str(document.get("data_key")).startswith(deleted) and not new.exists():
                 _tell_deleted(new, missing)
                 there = {**document, "mimetype": DELETED}
             elif served and _is_hdf5(document.get("mimetype")) and not new.exists():
-                held[document["uid"]] = new, there
+                held[str(document.get("uid"))] = new, there
                 continue
             else:
                 _tell_if_missing(new, document.get("mimetype"), missing)
             yield name, there
-        elif name == "resource" and "resource_path" in document:
-            path = Path(str(document.get("root") or "/"), document["resource_path"])
+        elif path is not None:
             new = new_place(path, folders)
             if path.name.startswith(deleted) and not new.exists():
                 _tell_deleted(new, missing)
@@ -70,17 +81,29 @@ def moved(
             yield name, document if new == path else _resource_at(document, new)
         else:
             if name == "descriptor":
-                streams[document["uid"]] = str(document.get("name", "primary"))
-            elif name == "stream_datum" and served and document["stream_resource"] in held:
-                path, resource = held.pop(document["stream_resource"])
-                stream = streams.get(document["descriptor"], "primary")
-                yield "stream_resource", _from_server(path, resource, stream, served, missing)
+                streams[str(document.get("uid"))] = str(document.get("name", "primary"))
+            elif name == "stream_datum" and served and str(document.get("stream_resource")) in held:
+                before, resource = held.pop(str(document["stream_resource"]))
+                stream = streams.get(str(document.get("descriptor")), "primary")
+                yield "stream_resource", _from_server(before, resource, stream, served, missing)
             elif name == "stop":
-                for path, resource in held.values():  # which nothing refers to
-                    _tell_if_missing(path, resource.get("mimetype"), missing)
+                for before, resource in held.values():  # which nothing refers to
+                    _tell_if_missing(before, resource.get("mimetype"), missing)
                     yield "stream_resource", resource
                 held.clear()
             yield name, document
+
+
+def _path_of(name: str, document: Mapping[str, Any]) -> Path | None:
+    """The file that a document names; None where it names none, or in a way that is not one."""
+    try:
+        if name == "stream_resource" and str(document.get("uri", "")).startswith("file:"):
+            return Path(unquote(urlsplit(document["uri"]).path))
+        if name == "resource" and "resource_path" in document:
+            return Path(str(document.get("root") or "/"), document["resource_path"])
+    except (TypeError, ValueError):  # who reads the frames says so
+        pass
+    return None
 
 
 def new_place(path: Path, folders: Mapping[Path, Path]) -> Path:
@@ -119,7 +142,7 @@ def _from_server(
         'replay(..., path_map={"%s": NEW}), or --path-map %s=NEW',
         path, url, SLOWER, path.parent, path.parent,
     )  # fmt: skip
-    return {**resource, "uri": url, "mimetype": SERVED}
+    return {**resource, "uri": ServedUrl(url), "mimetype": SERVED}
 
 
 def _is_hdf5(kind: object) -> bool:

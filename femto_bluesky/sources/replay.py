@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -76,7 +77,7 @@ def _failures(callback: Callback) -> list[Exception]:
 def documents_of(source: Source, path_map: Mapping[str, str] | None = None) -> Iterator[Pair]:
     """The (name, document) pairs of whatever `replay` takes; each run has a stop document."""
     served = source.served if isinstance(source, Run) else None
-    return with_stops(moved(_pairs(source), path_map or {}, served))
+    return with_stops(moved(_checked(_pairs(source)), path_map or {}, served))
 
 
 def _pairs(source: Source) -> Iterable[Pair]:
@@ -92,6 +93,21 @@ def _pairs(source: Source) -> Iterable[Pair]:
             "of a catalog, or (name, document) pairs"
         )
     return source  # type: ignore[return-value]
+
+
+def _checked(pairs: Iterable[Any]) -> Iterator[Pair]:
+    """The same pairs. Raises `SourceError` at what is none."""
+    for number, pair in enumerate(pairs, 1):
+        match pair:
+            case (str(name), Mapping() as document):
+                yield name, document
+            case ("stop", None):  # so a catalog gives that of a run that has none
+                yield pair
+            case _:
+                raise SourceError(
+                    f"number {number} of the documents is {reprlib.repr(pair)}; expected a name "
+                    "and a document, such as ('start', {...})"
+                )
 
 
 def _are_paths(values: Iterable[object]) -> bool:

@@ -175,7 +175,10 @@ def _rois(path: Path, text: str) -> dict[str, dict[str, int]]:
         kind = roi.get("type") if isinstance(roi, Mapping) else None
         if kind != "RectangleROI":
             log.warning(
-                "%s: the ROI %r is a %s; only a RectangleROI is used", path, name, kind or "riddle"
+                "%s: the ROI %r is a %s; only a RectangleROI is used",
+                path,
+                name[:60],
+                kind or "riddle",
             )
         else:
             rois[name] = _box(path, name, roi.get("handles"))
@@ -185,21 +188,30 @@ def _rois(path: Path, text: str) -> dict[str, dict[str, int]]:
 def _box(path: Path, name: str, handles: Any) -> dict[str, int]:
     match handles:
         case {"_handleBottomLeft": [xa, ya], "_handleTopRight": [xb, yb]} if all(
-            isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
-            for v in (xa, ya, xb, yb)
+            map(_is_finite, (xa, ya, xb, yb))
         ):
             x0, x1 = sorted(_edge(v) for v in (xa, xb))
             y0, y1 = sorted(_edge(v) for v in (ya, yb))
         case _:
             raise SettingsError(
-                f"{path}: the ROI {name!r} has no handles _handleBottomLeft and _handleTopRight "
-                "with two numbers each"
+                f"{path}: the ROI {name!r:.60} has no handles _handleBottomLeft and "
+                "_handleTopRight with two numbers each"
             )
     if x0 == x1 or y0 == y1:
         raise SettingsError(
-            f"{path}: the ROI {name!r} (x {x0}..{x1}, y {y0}..{y1}) holds no pixel; make it larger"
+            f"{path}: the ROI {name!r:.60} (x {x0}..{x1}, y {y0}..{y1}) holds no pixel; make it "
+            "larger"
         )
     return {"x0": x0, "y0": y0, "x1": x1, "y1": y1}
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # JSON has integers that no float can hold
+        return False
 
 
 def _edge(value: float) -> int:

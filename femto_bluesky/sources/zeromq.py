@@ -12,13 +12,20 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from typing import Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from femto_bluesky.sources.documents import Document
 from femto_bluesky.sources.predecessor import unpickle
 from femto_bluesky.sources.published import NEEDED, PublishedError, Refusals, checked
 
+if TYPE_CHECKING:
+    import zmq
+
 POLL_MS: Final = 200
+
+LONGEST: Final = 1 << 30
+"""Bytes of a message: a burst of 31 whole Balor frames. Who sends a longer one is cut off."""
 
 
 def published(
@@ -44,14 +51,30 @@ def published(
         receiver.set_hwm(0)
         receiver.setsockopt(zmq.SUBSCRIBE, topic)
         receiver.setsockopt(zmq.LINGER, 0)
-        receiver.connect(address)
-        while stop is None or not stop.is_set():
-            if not receiver.poll(POLL_MS):
-                continue
-            try:
-                yield document_of(receiver.recv())
-            except PublishedError as error:
-                refusals.tell(error)
+        receiver.setsockopt(zmq.MAXMSGSIZE, LONGEST)  # else memory is taken for what is declared
+        ends = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+        with receiver.get_monitor_socket(ends) as ended:
+            receiver.connect(address)
+            while stop is None or not stop.is_set():
+                if not receiver.poll(POLL_MS):
+                    if ended.poll(0):
+                        _connect_again(receiver, ended, address)
+                    continue
+                try:
+                    yield document_of(receiver.recv())
+                except PublishedError as error:
+                    refusals.tell(error)
+
+
+def _connect_again(receiver: zmq.Socket[bytes], ended: zmq.Socket[bytes], address: str) -> None:
+    """0MQ does so itself, but for good not where what had answered there was no 0MQ."""
+    import zmq
+
+    while ended.poll(0):
+        ended.recv_multipart()
+    with suppress(zmq.ZMQError):  # it has given up already
+        receiver.disconnect(address)
+    receiver.connect(address)
 
 
 def check_address(address: str) -> None:

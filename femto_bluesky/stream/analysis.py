@@ -17,7 +17,8 @@ from femto_bluesky.model.detectors import DetectorSettings
 from femto_bluesky.model.outputs import Output
 from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.shots import Shot
-from femto_bluesky.stream.shell import AnalysisError, Reading, Shell
+from femto_bluesky.stream.reading import Reading
+from femto_bluesky.stream.shell import AnalysisError, Shell
 from femto_bluesky.stream.status import Status
 
 __all__ = ["Analysis", "AnalysisError", "AnalysisSettings", "Pipeline", "Row"]

@@ -46,7 +46,7 @@ class Referred:
     def forget(self, run: str, read: Collection[str], runs: Mapping[str, Collection[str]]) -> None:
         """Let go of what no run needs when `run` ends, which read from the resources `read`."""
         in_use = {uid for uids in runs.values() for uid in uids}
-        own = {u for u, doc in self.resources.items() if doc.get("run_start") == run}
+        own = {u for u, doc in self.resources.items() if _run_of(doc) == run}
         own = (own | set(read)) - in_use
         for datum_id in [d for d, doc in self.datums.items() if doc["resource"] in own or not runs]:
             del self.datums[datum_id]
@@ -59,7 +59,13 @@ class Referred:
         ended = [
             uid
             for uid, doc in self.resources.items()
-            if doc.get("run_start") not in runs and uid not in in_use
+            if _run_of(doc) not in runs and uid not in in_use
         ]
         for uid in ended[: max(len(ended) - MAX_RESOURCES, 0)]:
             del self.resources[uid]
+
+
+def _run_of(resource: Document) -> str | None:
+    """The run that a resource says it is of. One that says nonsense must not spoil other runs."""
+    run = resource.get("run_start")
+    return run if isinstance(run, str) else None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from femto_bluesky.sources.moved import ServedUrl
 from femto_bluesky.stream.datasets import FrameError
 
 BLOCK_BYTES = 64 * 2**20
@@ -21,7 +22,9 @@ class ServedFrames:
 
     Frame `index` is counted through all bursts, as the frames stand in the file. Whole bursts are
     asked for, as many as make `BLOCK_BYTES`, or parts of one that is larger, and kept until a frame
-    outside is read. The key of the server is taken from the environment variable TILED_API_KEY.
+    outside is read. The key of the server is taken from the environment variable TILED_API_KEY. So
+    only a `ServedUrl` is taken, which the catalog that is replayed has named: any other document
+    could have the key sent anywhere. Else `FrameError` is raised.
 
     The server makes the array's shape from what documents declared. Where a file holds another
     number of frames, because a burst was short or was taken again, it cannot tell which are which
@@ -29,10 +32,19 @@ class ServedFrames:
     """
 
     def __init__(self, uri: str) -> None:
+        if not isinstance(uri, ServedUrl):
+            raise FrameError(
+                f"a document names {uri!r:.200} for its frames; only the server of a catalog that "
+                "is replayed is asked for frames"
+            )
         self.uri = uri
         self._node: Any = None
         self._first = 0
         self._block: NDArray[Any] = np.empty((0, 0, 0))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is sent to another process: the address, and no connection."""
+        return type(self), (self.uri,)
 
     def __len__(self) -> int:
         return math.prod(self._shape()[:-2])

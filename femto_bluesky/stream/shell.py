@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from femto_bluesky.model.detectors import DETECTORS, DetectorSettings
+from femto_bluesky.model.detectors import DETECTORS
 from femto_bluesky.model.outputs import Output
 from femto_bluesky.model.rois import RoiError
 from femto_bluesky.stream.derived import DerivedRun, plain
@@ -35,6 +34,7 @@ from femto_bluesky.stream.frames import FrameError
 from femto_bluesky.stream.joiner import Joiner
 from femto_bluesky.stream.photon_files import FIRST_PHOTON, PhotonFiles
 from femto_bluesky.stream.pulse import Pulse
+from femto_bluesky.stream.reading import Reading
 from femto_bluesky.stream.shots import ShotMaker, label_columns, label_keys
 from femto_bluesky.stream.spool import Spool
 from femto_bluesky.stream.status import Status
@@ -67,22 +67,6 @@ class _Run:
     outputs: list[Output] = field(default_factory=list)
     behind: deque[JoinedEvent] = field(default_factory=deque)  # not all of their frames are there
     failure: Exception | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How documents are read.
-
-    `stream` names the event stream that holds the frames; `detectors` are settings beside the
-    package's own table, by what detectors' names begin with; `directory` is where images of the
-    derived run are kept (None: it has numbers only), and its photon files (None: beside the raw
-    files). Without `photon_files`, photons are counted and not kept.
-    """
-
-    stream: str = "primary"
-    detectors: Mapping[str, DetectorSettings] = field(default_factory=dict)
-    directory: Path | None = None
-    photon_files: bool = True
 
 
 class Shell:
@@ -160,7 +144,7 @@ class Shell:
             if name == "stop" and uid is not None:
                 self._given_up.discard(uid)
                 items.append(RunEnded(uid, doc))
-                self._joiner.forget(uid)
+                self._forget(uid)
             return [*items, *self._released]
 
     def _for_later(self, joined: Joined) -> Joined:
@@ -174,7 +158,15 @@ class Shell:
         """Join no more documents of a run."""
         if uid is not None:
             self._given_up.add(uid)
+            self._forget(uid)
+
+    def _forget(self, uid: str) -> None:
+        """Let go of what the joiner holds of a run."""
+        try:
             self._joiner.forget(uid)
+        except Exception:
+            # it costs memory, and no more
+            log.exception("what was joined of run %s is not forgotten", uid)
 
     def _take(self, item: Item) -> None:
         uid = None

@@ -6,7 +6,7 @@ Without a motor every event is a step, and its place is the number of its first 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ def motor_fields(start: Document, descriptor: Document, stream: str) -> list[str
         field
         for fields, name in start.get("hints", {}).get("dimensions", ())
         if name == stream
-        for field in fields
+        for field in names_in(fields)
         if field != "time"
     ]
     if not hinted:
@@ -45,6 +45,11 @@ def motor_fields(start: Document, descriptor: Document, stream: str) -> list[str
             "plan's hints['dimensions']"
         )
     return hinted
+
+
+def names_in(fields: Any) -> Sequence[str]:
+    """Names of fields as hints list them; nothing else that can be gone through, for ever maybe."""
+    return fields if isinstance(fields, list | tuple) else ()
 
 
 @dataclass(frozen=True, slots=True)

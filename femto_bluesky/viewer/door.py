@@ -55,6 +55,10 @@ class Door:
             await Response(status_code=204, headers=self._cors(headers))(scope, receive, send)
             return
         path = scope["path"]
+        if not scope.get("query_string", b"").isascii():
+            raise RefusedError(
+                400, "an address is ASCII; write other letters as %C3%A9 and its like"
+            )
         only_reads = method in ("GET", "HEAD") or _READING.fullmatch(path) is not None
         if self._page is not None:
             # before the rights are looked at, but not where a page of another site asks
@@ -65,7 +69,14 @@ class Door:
         proven = self._login.proven(scope, headers)
         right = self._access.check(method, headers, proven, change=not only_reads)
         if scope["type"] == "http" and self._is_result(path, headers):
-            await self._results(scope, _bounded(receive, headers), self._with_cors(send, headers))
+            bounded = _Bounded(receive, self._with_cors(send, headers), headers)
+            try:
+                await self._results(scope, bounded.receive, bounded.send)
+            except Exception:
+                if bounded.refusal is None:
+                    raise
+            if bounded.refusal is not None:
+                raise bounded.refusal
             return
         if self._page is None:
             raise RefusedError(404, f"there is nothing at {path[:80]!r}")
@@ -121,23 +132,36 @@ def _for_the_page(scope: Scope, *, may_change: bool) -> list[tuple[bytes, bytes]
     return [*kept, (_MAY_CHANGE, b"1")] if may_change else kept
 
 
-def _bounded(receive: Receive, headers: Mapping[str, str]) -> Receive:
-    """`receive`, which refuses a body that is too large, also one that does not say so."""
-    told = headers.get("content-length", "0")
-    # isdigit also takes what int does not, such as a superscript
-    if not (told.isascii() and told.isdigit() and len(told) < 20) or int(told) > MAX_BODY:
-        raise RefusedError(413, f"a request of {told[:20]} bytes; at most {MAX_BODY} are taken")
-    received = 0
+class _Bounded:
+    """`receive` ends where a body is too large; `refusal` is what to answer then, if anything.
 
-    async def receive_bounded() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > MAX_BODY:
-            raise RefusedError(413, f"a request of more than {MAX_BODY} bytes")
+    An answer that is on its way already, for nobody wanted the body, is not finished; none is begun
+    any more. Raises `RefusedError` for a body that says that it is too large.
+    """
+
+    def __init__(self, receive: Receive, send: Send, headers: Mapping[str, str]) -> None:
+        told = headers.get("content-length", "0")
+        # isdigit also takes what int does not, such as a superscript
+        if not (told.isascii() and told.isdigit() and len(told) < 20) or int(told) > MAX_BODY:
+            raise RefusedError(413, f"a request of {told[:20]} bytes; at most {MAX_BODY} are taken")
+        self._receive, self._send = receive, send
+        self._received = 0
+        self._is_answered = False
+        self.refusal: RefusedError | None = None
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        if self._received > MAX_BODY:
+            if not self._is_answered:
+                self.refusal = RefusedError(413, f"a request of more than {MAX_BODY} bytes")
+            return {"type": "http.disconnect"}
         return message
 
-    return receive_bounded
+    async def send(self, message: Message) -> None:
+        if self.refusal is None:
+            self._is_answered = True
+            await self._send(message)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, refused: RefusedError) -> None:

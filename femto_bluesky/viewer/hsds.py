@@ -150,7 +150,7 @@ class _Results:
             return _values(request, select_points(values, body))
         try:
             wanted = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SelectionError(f"the request is no JSON: {error}") from error
         match wanted:
             case {"points": list(points)}:

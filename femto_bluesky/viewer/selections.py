@@ -73,7 +73,7 @@ def _parse(text: str, shape: tuple[int, ...]) -> list[Part]:
         )
     try:
         return [_part(item.strip(), n) for item, n in zip(items, shape, strict=True)]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SelectionError(f"{_short(text)} does not fit the shape {shape}: {error}") from error
 
 

@@ -21,6 +21,7 @@ from femto_bluesky import __version__
 from femto_bluesky.callbacks.live_analysis import LiveAnalysis
 from femto_bluesky.viewer import hsds, parameters
 from femto_bluesky.viewer.access import LOCAL_NAMES, Access, RefusedError, is_loopback
+from femto_bluesky.viewer.connections import bounded
 from femto_bluesky.viewer.door import Door
 from femto_bluesky.viewer.hub import Hub
 from femto_bluesky.viewer.login import described
@@ -93,8 +94,9 @@ class ResultsServer:
         config = uvicorn.Config(
             Door(access, application(snapshots), page),
             # query strings may hold keys of clients: nothing is logged of a request
-            access_log=False, log_config=None, log_level="warning", server_header=False,
-            proxy_headers=False, lifespan="on", ws="websockets-sansio",
+            # nor of one that is none
+            access_log=False, log_config=None, log_level="error", server_header=False,
+            proxy_headers=False, lifespan="on", http=bounded(), ws="websockets-sansio",
             ws_max_size=MOST_B,
             ws_per_message_deflate=False,  # pictures are deflated already, once for all browsers
             timeout_graceful_shutdown=2,

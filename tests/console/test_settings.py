@@ -72,7 +72,8 @@ def test_the_environment_may_name_another_file(tmp_path, monkeypatch):
         (GOOD + "errrors: std", "errrors: Extra inputs are not permitted"),
         (GOOD + "rois: {a: {x0: 3, y0: 0, x1: 3, y1: 1}}", "rois.a: an empty ROI: x 3..3"),
         ("- a list", "Input should be a valid dictionary"),
-        ("a: [", "is no YAML"),
+        ("a: [", "no YAML"),
+        ("a: &a [x]\nb: *a", "it has an alias (*name)"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, text, words):

@@ -6,6 +6,7 @@ import fabio
 import h5py
 import numpy as np
 import pytest
+from fabio.cbfimage import CbfImage
 from fabio.edfimage import EdfImage
 from fabio.tifimage import TifImage
 
@@ -75,6 +76,33 @@ def test_what_is_no_image_is_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"text")
     with pytest.raises(ImageFileError, match=rf"{name}: not readable as a mask"):
         read_mask(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("Compression", "GZIP", r"its pixels are compressed \(GZIP\); write it without"),
+        ("EDF_BinaryFileName", "other.edf", "its pixels are in another file"),
+    ],
+)
+def test_pixels_of_an_edf_are_in_it_and_plain(tmp_path, mask, key, value, words):
+    """fabio would unpack them to any size, start another program, or read another file."""
+    image = EdfImage(data=mask.astype(np.uint8))
+    image.header[key] = value
+    image.write(str(tmp_path / "a.edf"))
+    text = (tmp_path / "a.edf").read_bytes()
+    assert value.encode() in text
+    with pytest.raises(ImageFileError, match=words):
+        read_mask(tmp_path / "a.edf")
+
+
+def test_a_cbf_without_its_section_is_not_searched_for_ever(tmp_path, mask):
+    CbfImage(data=mask.astype(np.int32)).write(str(tmp_path / "a.cbf"))
+    assert np.array_equal(read_mask(tmp_path / "a.cbf"), mask)
+    data = (tmp_path / "a.cbf").read_bytes()
+    (tmp_path / "a.cbf").write_bytes(data.replace(b"--CIF-BINARY", b"--CIF-BINORY"))
+    with pytest.raises(ImageFileError, match="header is not followed by pixels"):
+        read_mask(tmp_path / "a.cbf")
 
 
 def test_several_frames_are_no_image(tmp_path, mask):

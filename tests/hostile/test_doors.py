@@ -11,12 +11,16 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import pyFAI.io.ponifile  # noqa: F401 - it takes long to import, and no input is to wait for it
 import pytest
 
 from femto_bluesky.testing import hostile
 from femto_bluesky.testing.hostile import DOORS, Door, LawBrokenError, Row, passed, table, tried
 
-QUICK = {"documents": 20, "websocket messages": 15, "JSON lines": 40}
+QUICK = {
+    "documents": 20, "replayed documents": 10, "websocket messages": 15, "JSON lines": 40,
+    "0MQ": 60, "Kafka": 50, "POST bodies": 40, "HTTP connections": 30, "websocket connections": 15,
+}  # fmt: skip
 """How many inputs the quick run gives to each door, where it is not 120."""
 
 LONG = 10_000
@@ -110,6 +114,8 @@ def test_an_input_is_always_the_same(door: str, tmp_path: Path) -> None:
             assert os.path.lexists(made[0])
         else:
             assert repr(made[0])[:1000] == repr(made[1])[:1000]
+        for one in made:
+            getattr(one, "close", bool)()  # connections
 
 
 def test_rows_make_a_table() -> None:

@@ -186,6 +186,33 @@ def test_a_callback_that_raises_is_heard() -> None:
         replay(PAIRS, fails)
 
 
+@pytest.mark.parametrize(
+    "odd", [None, (), ("start",), "ab", ("start", 5), ({}, {}), ("event", None)]
+)
+def test_what_is_no_document_is_named(odd: Any) -> None:
+    start = ("start", {"uid": "a", "time": 1.0})
+    seen: list[str] = []
+    with pytest.raises(SourceError, match=r"number 2 of the documents is .*; expected a name and"):
+        replay(iter([start, odd]), lambda name, doc: seen.append(name))
+    assert seen == ["start", "stop"]
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("descriptor", {}), ("stream_datum", {}), ("stop", {"run_start": np.zeros(2)}),
+        ("start", {"raw_frames_not_kept": 5}),
+        ("stream_resource", {"uri": "file://[::1"}), ("stream_resource", {"uri": ["file:"]}),
+        ("resource", {"resource_path": 5}), ("resource", {"resource_path": "a", "root": {}}),
+    ],
+)  # fmt: skip
+def test_what_a_document_lacks_is_for_the_callback(name: str, document: Any) -> None:
+    seen: list[Any] = []
+    replay(iter([(name, document)]), lambda name, doc: seen.append((name, doc)))
+    assert seen[0][0] == name
+    assert seen[0][1] is document
+
+
 def test_other_things_are_refused() -> None:
     with pytest.raises(SourceError, match="a int cannot be replayed"):
         replay(5)  # type: ignore[arg-type]

@@ -86,6 +86,7 @@ def test_what_is_not_known_is_named(tmp_path: Path, caplog: pytest.LogCaptureFix
         ({"rois": "[]"}, "'rois' is a list"),
         ({"rois": '{"a": {"type": "RectangleROI"}}'}, "'a' has no handles"),
         ({"rois": json.dumps({"a": rectangle(0, 0, float("nan"), 1)})}, "'a' has no handles"),
+        ({"rois": json.dumps({"a": rectangle(0, 0, 10**400, 1)})}, "'a' has no handles"),
         ({"integrate": "perhaps"}, "expected True or False"),
         ({"cmos_background": "dark"}, "'cmos_background' is 'dark'; expected a number"),
         ({"cmos_threshold": None}, "is a NoneType; expected text"),

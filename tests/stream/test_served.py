@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from femto_bluesky.sources.moved import SERVED
+from femto_bluesky.sources.moved import SERVED, ServedUrl
 from femto_bluesky.stream import served
 from femto_bluesky.stream.frames import FrameError, open_resource
 from femto_bluesky.stream.served import ServedFrames
@@ -34,7 +34,7 @@ class Server:
         return SimpleNamespace(status_code=self.status, read=lambda: content)
 
     def frames(self):
-        source = ServedFrames("http://server/api/v1/metadata/run/primary/image")
+        source = ServedFrames(ServedUrl("http://server/api/v1/metadata/run/primary/image"))
         source._connected = lambda: self.node
         return source
 
@@ -91,5 +91,12 @@ def test_what_the_server_does_not_give_is_said():
 
 
 def test_a_document_names_the_array():
-    document = {"uri": "http://server/x", "mimetype": SERVED, "parameters": {}}
+    document = {"uri": ServedUrl("http://server/x"), "mimetype": SERVED, "parameters": {}}
     assert isinstance(open_resource(document), ServedFrames)
+
+
+def test_a_document_from_elsewhere_sends_the_key_nowhere():
+    """Pickles, JSON and msgpack bring plain text only."""
+    document = {"uri": "http://evil/x", "mimetype": SERVED, "parameters": {}}
+    with pytest.raises(FrameError, match=r"names 'http://evil/x' for its frames; only the server"):
+        open_resource(document)

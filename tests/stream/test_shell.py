@@ -156,6 +156,8 @@ def test_a_run_that_is_held_and_then_refused_gives_nothing_at_its_stop(tmp_path,
         ("no such name", {}),
         ("descriptor", {"run_start": "never seen", "uid": "d"}),
         ("event", None),
+        ("resource", {"uid": "r", "run_start": np.zeros(2), "resource_path": "a"}),
+        ("resource", {"uid": "r", "run_start": [], "resource_path": "a"}),
     ],
 )
 def test_no_document_however_broken_raises(document, scan, caplog):

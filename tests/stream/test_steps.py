@@ -33,6 +33,7 @@ def joined(seq_num, n_frames=1, *, declared=1, again=None, **data):
     [
         ({}, []),
         ({"motors": ()}, []),
+        ({"hints": {"dimensions": [[range(10**12), "primary"]]}}, []),
         ({"motors": None}, []),
         ({"motors": ["x"]}, ["x"]),  # by the hints of the object
         ({"motors": ["y"]}, ["y"]),  # by its keys

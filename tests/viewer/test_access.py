@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 
 from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.viewer import Access, ResultsServer, serve
 from femto_bluesky.viewer.access import is_loopback
+from femto_bluesky.viewer.door import Door
 from tests.viewer.shown import ask
 
 READ, CHANGE = "may-read", "may-change"
@@ -36,11 +40,49 @@ def test_loopback_needs_no_token(live: LiveAnalysis, started: Callable[..., Resu
 
 def test_without_a_token_nothing_is_told(guarded: ResultsServer) -> None:
     for path in ("/", "/health", "/about", "/api/v1/parameters", "/groups/g-1"):
-        for proof in ("", basic("guess"), "Bearer guess", "Basic !", "Bearer"):
+        for proof in ("", basic("guess"), "Bearer guess", "Basic !", "Basic \xe9", "Bearer"):
             reply = ask(guarded.address, path, Authorization=proof)
             assert reply.status == 401
             assert reply.words == "a token is needed, as the password or as a bearer"
             assert reply.headers["WWW-Authenticate"].startswith("Basic")
+
+
+def test_a_body_that_nobody_wants_does_not_break_the_answer() -> None:
+    parts = [{"type": "http.request", "body": bytes(800_000), "more_body": True}] * 3
+    seen: list[Any] = []
+
+    async def receive() -> Any:
+        return parts.pop()
+
+    async def send(message: Any) -> None:
+        seen.append(message["type"])
+
+    async def results(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        seen.extend([(await receive())["type"], (await receive())["type"]])
+
+    scope = {"type": "http", "method": "GET", "path": "/about", "query_string": b"", "headers": []}
+    asyncio.run(Door(Access(hosts=None), results)(scope, receive, send))
+    assert seen == ["http.response.start", "http.request", "http.disconnect"]
+
+
+def test_an_address_is_ascii() -> None:
+    """The router would decode the query, and where that fails the reply was a 500."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "GET", "path": "/groups/", "query_string": b"a=\xbe",
+        "headers": [(b"host", b"localhost")],
+    }  # fmt: skip
+    asyncio.run(Door(Access(), Starlette())(scope, receive, send))
+    assert sent[0]["status"] == 400
+    assert b"an address is ASCII" in sent[1]["body"]
 
 
 @pytest.mark.parametrize("make", [basic, "Bearer {}".format])

@@ -128,6 +128,7 @@ def test_what_cannot_be_selected(asked: Asked) -> None:
         "[[1,2],[1,2,3]]": "its lists differ in length",
         f"[[{many}],0:16]": "asks for more than the whole array has",
         "[a,b]": "invalid literal",
+        f"[{'[' * 5000}],0]": "does not fit the shape",
     }.items():
         reply = ask(asked.address, f"{place}?select={select}")
         assert (reply.status, words in reply.words) == (400, True), reply.words
@@ -138,6 +139,7 @@ def test_points_that_are_not_there(asked: Asked) -> None:
     for body, words in {
         b"{}": "neither points nor a selection",
         b"{": "is no JSON",
+        b"[" * 100_000: "is no JSON",
         b'{"points": [[0, 16]]}': "a point lies outside",
         b'{"points": [[0, -1]]}': "could not be read",
         b'{"points": [0, 1, 2]}': "could not be read",

@@ -56,9 +56,7 @@ def test_what_is_set_is_read_and_used(server: ResultsServer, live: LiveAnalysis)
     assert live.accumulation().settings.accumulating is False
 
 
-def test_a_refusal_does_not_repeat_a_long_name(
-    server: ResultsServer, live: LiveAnalysis
-) -> None:
+def test_a_refusal_does_not_repeat_a_long_name(server: ResultsServer, live: LiveAnalysis) -> None:
     seen(live)
     far = {**RECTANGLE, "handles": {"_handleBottomLeft": [1, 1], "_handleTopRight": [1e9, 5]}}
     status, words = post(server, "rois", json.dumps({"r" * 70_000: far}))

@@ -207,7 +207,7 @@ def _numbered(docs: Documents, rng: Random, folder: Path) -> Documents:
     """Another number where a document counts."""
     keys = {"seq_num", "start", "stop", "point_number", "frame_per_point", "num_events", "time",
             "primary", "shape", "m"}  # fmt: skip
-    docs = copy.deepcopy(docs)
+    docs = [(name, values.copied(doc)) for name, doc in docs]
     everywhere = (place for _, doc in docs for place in values.places(doc))
     found = [(holder, key) for holder, key in everywhere if key in keys]
     if found:

@@ -118,6 +118,46 @@ def made(rng: Random, number: int, folder: Path) -> Request:
     }  # fmt: skip
 
 
+def posted(rng: Random, number: int, folder: Path) -> Request:
+    """A body for a door that takes one: a parameter, points or a selection of an array."""
+    request = made(rng, number, folder)
+    _, _, found = _server()
+    arrays = [f"/datasets/{known}/value" for known in found if known[0] == "d"]
+    path = rng.choice([*arrays, *(f"/api/v1/parameter/{name}" for name in _NAMES * 3)])
+    tree: Any = rng.choice(
+        [{"a": {"type": "RectangleROI", "handles": {"_handleBottomLeft": [1, 2],
+                                                    "_handleTopRight": [5, 6.5]}}},
+         {"points": [[0, 0], [3, 4]]}, {"points": [0, 1]}, {"select": "[0:4,0:4:2]"}, 12.5, "True"]
+    )  # fmt: skip
+    for _ in range(rng.choice([0, 1, 1, 2, 4])):
+        if isinstance(tree, dict | list):
+            tree = values.damaged(tree, rng, lambda: values.plain_value(rng, folder))
+    body = json.dumps(tree).encode()
+    if rng.random() < 0.3:
+        body = values.damaged_bytes(body, rng)
+    binary = rng.random() < 0.2
+    kind = (b"content-type", b"application/octet-stream" if binary else b"application/json")
+    known = (b"host", b"localhost"), (b"authorization", b"Bearer change"), kind
+    return {
+        **request, "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+        "headers": list(known), "body": rng.randbytes(rng.choice([0, 16, 17])) if binary else body,
+    }  # fmt: skip
+
+
+def with_text(request: Request, text: bytes) -> Request:
+    """The request with its path, its query and its body from three parts of a text.
+
+    Behind the path of an object of the tree, so that more than the first check is reached: zero
+    bytes are between the parts.
+    """
+    path, query, body = (*text.split(b"\0", 2), b"", b"")[:3]
+    raw = b"/".join([*request["raw_path"].split(b"/")[:3], path])
+    return {
+        **request, "raw_path": raw, "path": unquote_to_bytes(raw).decode("utf-8", "replace"),
+        "query_string": query, "body": body,
+    }  # fmt: skip
+
+
 def asked(request: Request, folder: Path) -> str | None:
     """Send a request; the words of a refusal. Raises where the reply says that all is broken."""
     door, loop, _ = _server()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -93,9 +92,18 @@ def places(tree: Any) -> list[Place]:
     return found
 
 
+def copied(tree: Any) -> Any:
+    """The same dicts and lists anew; what is in them stays, for not all of it can be copied."""
+    if type(tree) is dict:
+        return {key: copied(value) for key, value in tree.items()}
+    if type(tree) is list:
+        return [copied(value) for value in tree]
+    return tree
+
+
 def damaged(tree: Any, rng: Random, new: Callable[[], Any]) -> Any:
     """A copy of a tree of dicts and lists in which one place is gone, doubled, or another."""
-    tree = copy.deepcopy(tree)
+    tree = copied(tree)
     found = places(tree)
     if not found:
         return tree
@@ -110,8 +118,9 @@ def damaged(tree: Any, rng: Random, new: Callable[[], Any]) -> Any:
         holder[key] = [holder[key]]
     elif way == 3:
         other, there = rng.choice(found)
-        if there in other or (isinstance(other, list) and there < len(other)):
-            holder[key] = copy.deepcopy(other[there])
+        is_there = there in other if isinstance(other, dict) else there < len(other)
+        if is_there:
+            holder[key] = copied(other[there])
     else:
         holder[key] = new()
     return tree

@@ -34,18 +34,24 @@ def application(hub: Hub) -> ASGIApp:
     from panel.io.resources import COMPONENT_PATH
 
     mend()
+    shown = [hub]
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        looking = asyncio.create_task(hub.run())
+        looking = asyncio.create_task(shown[0].run())
         yield
         looking.cancel()
-        hub.close()
+        # fastapi remembers what answers requests when the server has long ended; the images of the
+        # hub, and what browsers were shown, must not be kept with it
+        shown.pop().close()
+        app.router.routes.clear()
+        for context in served._applications.values():
+            await context._cleanup_sessions(-1)
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.router.routes += ExportFiles(hub).routes()
-    add_applications(
-        {"/": lambda: opened(hub)},
+    served = add_applications(
+        {"/": lambda: opened(shown[0])},
         app=app,
         title=TITLE,
         location=False,

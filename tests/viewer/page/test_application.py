@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from bokeh.util.token import get_session_id
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -66,6 +68,44 @@ def test_no_module_is_imported_for_those_who_ask(server: ResultsServer) -> None:
     for path in ("components/this/s/_css/x", "components/os/path/_css/../../etc/passwd"):
         assert ask(server.address, f"/{path}", **CHANGER).status == 404
     assert "this" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "spoken",
+    [
+        lambda token: None,
+        lambda token: ["bokeh"],
+        lambda token: ["bokeh", token.partition(".")[0]],
+        lambda token: ["bokeh", token[:-9] + "A" * 9],
+        lambda token: ["bokeh", "e30.e30"],
+        lambda token: ["other", token],
+    ],
+)
+def test_only_its_own_tokens_open_a_websocket(
+    server: ResultsServer, of_reader: str, spoken: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    address = server.address.replace("http", "ws") + "ws"
+    with (
+        pytest.raises(InvalidStatus, match="403"),
+        connect(address, subprotocols=spoken(of_reader), additional_headers=READER),
+    ):
+        pass
+    assert caplog.messages == []
+
+
+def test_what_is_no_message_ends_it_in_words(
+    socket: ClientConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    with suppress(ConnectionClosed):
+        for text in ("x" * 100_000, "{}", "{}"):
+            socket.send(text)
+    with pytest.raises(ConnectionClosed):
+        received_all(socket)
+    assert socket.protocol.close_code in (1002, 1011)
+    assert socket.protocol.close_reason
+    assert all(len(message) < 400 for message in caplog.messages)
 
 
 def received_all(socket: ClientConnection) -> None:
