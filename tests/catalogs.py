@@ -66,9 +66,24 @@ def store(client, docs):
 @contextmanager
 def tiled_server(folder):
     """A `tiled serve` of its own process on loopback; gives its URL. The key is "secret"."""
+    port = free_port()
+    server = start_tiled(folder, port)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def free_port():
+    """A port of this machine that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return probe.getsockname()[1]
+
+
+def start_tiled(folder, port):
+    """The process of a `tiled serve` on loopback, which answers; its data is in the folder."""
     tree = {
         "path": "/",
         "tree": "catalog",
@@ -91,7 +106,7 @@ def tiled_server(folder):
         )
     )
     command = [str(Path(sys.executable).with_name("tiled")), "serve", "config", str(config)]
-    with (folder / "server.log").open("w") as log:
+    with (folder / "server.log").open("a") as log:
         server = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)], stdout=log, stderr=log
         )
@@ -99,10 +114,11 @@ def tiled_server(folder):
         for _ in range(600):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+                    return server
             assert server.poll() is None, (folder / "server.log").read_text()
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
+        raise AssertionError((folder / "server.log").read_text())
+    except BaseException:
+        server.kill()
         server.wait(30)
+        raise

@@ -121,8 +121,8 @@ class Checkpoints:
         """The sums that the process before has kept; the log names files that cannot be read."""
         return found_in(self.directory, self._live)
 
-    def restore(self, *, other_settings: bool = False) -> list[Found]:
-        """Bring back all sums that are there, and say which.
+    def restore(self, *, other_settings: bool = False, since: float | None = None) -> list[Found]:
+        """Bring back all sums that are there, and say which; with `since`, those kept since then.
 
         Raises `RestoreError` where another process keeps its sums there, frames have been added
         already, or a sum was made with other settings (`other_settings`: is restored all the same),
@@ -131,7 +131,7 @@ class Checkpoints:
         was_held = self._held.is_held
         try:
             self._held.hold()
-            return self._restore(other_settings=other_settings)
+            return self._restore(other_settings=other_settings, since=since)
         except BaseException as error:
             if not was_held:
                 self._held.let_go()
@@ -139,9 +139,11 @@ class Checkpoints:
                 raise RestoreError(f"{error}; end it, or give another directory") from None
             raise
 
-    def _restore(self, *, other_settings: bool) -> list[Found]:
+    def _restore(self, *, other_settings: bool, since: float | None) -> list[Found]:
         restored = []
         for one in self.found():
+            if since is not None and one.head.written_at < since:
+                continue
             if one.differences and not other_settings:
                 raise RestoreError(
                     f"the sum of {one} was made with other settings: {'; '.join(one.differences)}. "

@@ -17,6 +17,8 @@ from femto_bluesky.cli.inspecting import inspect
 from femto_bluesky.cli.live import live
 from femto_bluesky.cli.photons import hot_pixels, photons
 from femto_bluesky.cli.replaying import convert, replay
+from femto_bluesky.cli.reprocessing import reprocess
+from femto_bluesky.cli.resuming import resume
 from femto_bluesky.stream.memory import keep_memory
 
 app = typer.Typer(
@@ -52,6 +54,8 @@ def options(
 
 # a run is counted from the newest: -1 is a source, and no option
 app.command(context_settings={"ignore_unknown_options": True})(replay)
+app.command(context_settings={"ignore_unknown_options": True})(resume)
+app.command(context_settings={"ignore_unknown_options": True})(reprocess)
 app.command(context_settings={"ignore_unknown_options": True})(calibrate)
 for command in (convert, demo, live, photons, hot_pixels, inspect, upload):
     app.command()(command)

@@ -49,9 +49,7 @@ def documents_from(
     from femto_bluesky.sources import open_catalog
     from femto_bluesky.sources.replay import documents_of
 
-    for text in sources:
-        if re.match(r"--[a-z]", text):
-            raise ValueError(f"no such option: {text.partition('=')[0]}; see --help")
+    check_sources(sources)
     named = [(catalog, text) if catalog else parted(text) for text in sources]
     files = [text for where, text in named if where is None]
     if files and len(files) < len(named):
@@ -62,11 +60,18 @@ def documents_from(
     if files:
         yield from documents_of(files, path_map)
         return
-    _quiet()
+    quiet()
     for where, text in named:
         with open_catalog(where) as opened:
             for run in chosen(opened, text):
                 yield from documents_of(run, path_map)
+
+
+def check_sources(sources: Sequence[str]) -> None:
+    """Raise `ValueError` for an option that there is not: a command with runs like -1 takes all."""
+    for text in sources:
+        if re.match(r"--[a-z]", text):
+            raise ValueError(f"no such option: {text.partition('=')[0]}; see --help")
 
 
 def parted(source: str) -> tuple[str | None, str]:
@@ -144,7 +149,7 @@ def upload(
     """
     from femto_bluesky.sources import catalogs
 
-    _quiet()
+    quiet()
     with told(), progress_bar() as bar, catalogs.open_catalog(to) as catalog:
         task = bar.add_task("runs", total=None)
         done = catalogs.upload(source, catalog, each=lambda path: bar.advance(task))
@@ -161,7 +166,7 @@ def upload(
         quit_with(RuntimeError(f"{path}: {failure}") for path, failure in done.failed.items())
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Keep what a catalog's packages say of themselves out of the bars and tables."""
     warnings.filterwarnings("ignore", module=OF_CATALOGS)
     # a level would not do: Tiled sets its own when it is imported

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from femto_bluesky.callbacks import LiveAnalysis
 
-SUMS = "sums"
+SUMS: Final = "sums"
 """The folder in --out in which the running sums are kept."""
 
 Restore = Annotated[
@@ -33,6 +33,7 @@ def keeping(
     Raises what is wrong with that.
     """
     from femto_bluesky.callbacks.checkpoints import Checkpoints
+    from femto_bluesky.callbacks.unfinished import note_begun
 
     if out is None:
         if restore:
@@ -41,6 +42,10 @@ def keeping(
     keeper = Checkpoints(live, out / SUMS)
     console = Console(soft_wrap=True)
     found = keeper.restore() if restore else keeper.found()
+    # from now on, so that nobody finishes here what is at work; that it cannot be is told later
+    with suppress(OSError):
+        if keeper.hold():
+            note_begun(live, keeper.directory, is_restored=restore)
     for one in found:
         said = "restored" if restore else "not restored (give --restore)"
         console.print(f"{said}: {one}", highlight=False, markup=False)

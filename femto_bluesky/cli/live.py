@@ -53,6 +53,7 @@ def live(
     Frames are read from the files that the documents name. It goes on until Ctrl-C. With --out, the
     running sums are kept there, so that they survive whatever ends it.
     """
+    from femto_bluesky.callbacks.derived_files import STOPPED
     from femto_bluesky.callbacks.result_files import ResultFiles
     from femto_bluesky.sources.documents import with_stops
     from femto_bluesky.sources.moved import moved
@@ -67,7 +68,7 @@ def live(
         keeper = keeping(analysis, out, restore=restore)
     with keeper, serving(analysis, host, port), stop_asked() as asked, told():
         coming = moved(published(asked), folders)
-        for name, document in with_stops(coming, ending=lambda: "the analysis was stopped"):
+        for name, document in with_stops(coming, ending=lambda: STOPPED):
             analysis(name, document)
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -18,6 +15,7 @@ from rich.table import Table
 
 from femto_bluesky.cli.catalogs import CatalogName, PathMap, documents_from, mapped
 from femto_bluesky.cli.keeping import Restore, keeping
+from femto_bluesky.cli.loading import loaded_class
 from femto_bluesky.cli.options import (
     CalibrantName,
     GeometryFile,
@@ -107,7 +105,7 @@ def _replay(
     problems: list[Exception] = []
     guarded = [c if isinstance(c, Analysis) else _Guarded(c, problems) for c in callbacks]
     try:
-        replay_documents(_watched(documents, stops, keys), *guarded)
+        replay_documents(watched(documents, stops, keys), *guarded)
     except Exception as failure:
         problems.append(failure)
     problems += [failure for written in files for failure in written.failures]
@@ -134,7 +132,7 @@ def convert(
     with told():
         if not to.name.removesuffix(".gz").endswith(".jsonl"):
             raise ValueError(f"--to {to}: expected a name that ends in .jsonl")
-        written = jsonl.write(_watched(documents_of(sources), stops), to)
+        written = jsonl.write(watched(documents_of(sources), stops), to)
     finish(written, stops, [])
 
 
@@ -156,6 +154,11 @@ def show(live: LiveAnalysis, truth: dict[str, list[float]] | None = None) -> Non
         for row in zip(*(column.cells for column in columns), strict=True):
             table.add_row(*row)
         console.print(table)
+    show_sums(live, console)
+
+
+def show_sums(live: LiveAnalysis, console: Console) -> None:
+    """Print a line for the sum of each detector."""
     for detector, found in live.accumulations.result().items():
         if found is not None:
             what = f"sum of {found.n_frames} images" if found.is_sum else "newest image"
@@ -167,34 +170,10 @@ def show(live: LiveAnalysis, truth: dict[str, list[float]] | None = None) -> Non
 
 def _loaded(spec: str, out: Path | None) -> Any:
     """An instance of the class that MODULE:CLASS names."""
-    module_name, _, class_name = spec.rpartition(":")
-    if not module_name:
-        raise ValueError(f"--callback {spec}: expected MODULE:CLASS or PATH.py:CLASS")
-    if module_name.endswith(".py"):
-        path = Path(module_name)
-        found = importlib.util.spec_from_file_location(path.stem, path)
-        if not path.is_file() or found is None or found.loader is None:
-            raise FileNotFoundError(f"--callback {spec}: no file {path}")
-        module = importlib.util.module_from_spec(found)
-        sys.modules[path.stem] = module
-        try:
-            found.loader.exec_module(module)
-        except SyntaxError as error:
-            raise ValueError(f"--callback {spec}: {error}") from error
-    else:
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            raise ValueError(
-                f"--callback {spec}: {error}; expected MODULE:CLASS with an installed module, or "
-                "PATH.py:CLASS"
-            ) from error
-    kind = getattr(module, class_name, None)
-    if not isinstance(kind, type):
-        raise ValueError(f"--callback {spec}: {module_name} has no class {class_name!r}")
+    kind = loaded_class("--callback", spec)
     if "__call__" not in dir(kind):
         raise ValueError(
-            f"--callback {spec}: a {class_name} cannot be called with (name, document)"
+            f"--callback {spec}: a {kind.__name__} cannot be called with (name, document)"
         )
     takes_directory = "directory" in inspect.signature(kind).parameters
     return kind(directory=out) if takes_directory else kind()
@@ -221,7 +200,7 @@ class _Guarded:
             )
 
 
-def _watched(
+def watched(
     documents: Iterable[tuple[str, Any]],
     stops: list[dict[str, Any]],
     keys: set[str] | None = None,
