@@ -23,7 +23,8 @@ from femto_bluesky.model.sums import (
     accumulated_image,
     describe,
 )
-from femto_bluesky.stream.analysis import CONFIGURE_S, Analysis, AnalysisSettings, Row
+from femto_bluesky.stream.analysis import Analysis, AnalysisSettings, Row
+from femto_bluesky.stream.between_shots import between_shots
 
 log = logging.getLogger(__name__)
 
@@ -84,23 +85,25 @@ class Accumulation(Analysis):
 
     def reset(self) -> None:
         """Begin the sum anew; `undo_reset` brings the old one back."""
-        self.wait(CONFIGURE_S)
-        self._reset("reset by the user")
-        self._taken.begin_anew()
+        with between_shots(self):
+            self._reset("reset by the user")
+            self._taken.begin_anew()
 
     def undo_reset(self) -> None:
         """Bring back the sum before the last reset; what was added since then is added to it.
 
         Raises `ValueError` where there was no reset, or the frames since are of another kind.
         """
-        self.wait(CONFIGURE_S)
-        if self._before is None:
-            raise ValueError("there is no reset to undo: none since the start, or undone already")
-        restored = self._before.copy()
-        if self._sum is not None:
-            restored.merge(self._sum)
-        self._sum, self._before, self.why_reset = restored, None, ""
-        self.n_changes += 1
+        with between_shots(self):
+            if self._before is None:
+                raise ValueError(
+                    "there is no reset to undo: none since the start, or undone already"
+                )
+            restored = self._before.copy()
+            if self._sum is not None:
+                restored.merge(self._sum)
+            self._sum, self._before, self.why_reset = restored, None, ""
+            self.n_changes += 1
 
     # what who keeps it calls, and nobody adds frames meanwhile
 

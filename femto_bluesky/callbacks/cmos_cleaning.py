@@ -13,6 +13,7 @@ from femto_bluesky.files.arrays import read_image
 from femto_bluesky.kernels import cmos
 from femto_bluesky.model.shots import DenseFrame, Shot, ThresholdedFrame
 from femto_bluesky.stream.analysis import Analysis, AnalysisError, AnalysisSettings
+from femto_bluesky.stream.between_shots import between_shots
 from femto_bluesky.stream.used_settings import UsedSettings
 
 
@@ -84,9 +85,10 @@ class CmosCleaning(Analysis):
         wanted = self.settings.model_validate({**dict(self.settings), **changes})
         paths = {*wanted.dark_files.values(), wanted.dark_file} - {None}
         images = {path: read_image(path, "dark image") for path in paths if path is not None}
-        super().configure(changes)
-        self._prepared.clear()
-        self._dark_images |= images
+        with between_shots(self):
+            super().configure(changes)
+            self._prepared.clear()
+            self._dark_images |= images
 
     def update(self, shot: Shot) -> Shot:
         """Hand the shot on with its frame cleaned."""

@@ -32,6 +32,7 @@ from femto_bluesky.model.rois import Roi
 from femto_bluesky.model.shots import DenseFrame, Mask, Shot
 from femto_bluesky.model.table import Column, ShotTable
 from femto_bluesky.stream.analysis import Analysis, AnalysisError, Row
+from femto_bluesky.stream.between_shots import between_shots
 from femto_bluesky.stream.steps import FRAME_AXIS
 from femto_bluesky.stream.used_settings import UsedSettings
 
@@ -109,8 +110,9 @@ class PhotonDetection(Analysis):
         histogram: photons counted in other bins could not be added.
         """
         self.check(self.settings.model_validate({**dict(self.settings), **changes}))
-        super().configure(changes)
-        self._counters.clear()
+        with between_shots(self):
+            super().configure(changes)
+            self._counters.clear()
 
     def check(self, settings: PhotonDetectionSettings) -> PhotonCounter:
         """Raise `ValueError` where settings do not fit their files, or the frames seen so far."""

@@ -16,6 +16,7 @@ from femto_bluesky.model.rois import Roi, RoiError, check_names, slug
 from femto_bluesky.model.shots import Shot
 from femto_bluesky.model.table import ShotTable, Statistics, step_axis
 from femto_bluesky.stream.analysis import Analysis, AnalysisSettings, Row
+from femto_bluesky.stream.between_shots import between_shots
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,9 @@ class RoiMeans(Analysis):
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change the regions; rows of shots already seen stay as they are."""
         self.check(RoiMeansSettings.model_validate({**dict(self.settings), **changes}).rois)
-        super().configure(changes)
-        self._known_regions.clear()
+        with between_shots(self):
+            super().configure(changes)
+            self._known_regions.clear()
 
     def check(self, rois: Mapping[str, Roi]) -> None:
         """Raise `RoiError` where regions clash, or reach outside all frames that they are for.

@@ -41,5 +41,8 @@ def continuous(
         },
         "frames_per_step": n_frames,
     }  # fmt: skip
-    count = bp.count(devices.all, num=number, md={**said, **(md or {})})
+    # not 0: bluesky then subtracts the time that an event took, and where the clock has been set
+    # back by an hour meanwhile, it sleeps for an hour
+    no_delay: Any = None
+    count = bp.count(devices.all, num=number, delay=no_delay, md={**said, **(md or {})})
     return (yield from with_frames(count, devices.bursting, n_frames))

@@ -19,6 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from femto_bluesky.files.bslz4 import Bslz4Error, decompress, is_bslz4
+from femto_bluesky.model.repeated import is_repeated
 from femto_bluesky.sources.moved import DELETED, SERVED
 from femto_bluesky.stream.datasets import FrameError, OpenDataset, acquire, lock
 from femto_bluesky.stream.plain import PlainBytes, plain_bytes
@@ -59,10 +60,19 @@ def checked_image(image: NDArray[Any], where: str) -> NDArray[Any]:
             "2-D image of real numbers; name only image keys as frames, or correct the detector's "
             "describe()"
         )
+    _check_size(image, where)
     if image.dtype == np.float16:
         image = image.astype(np.float32)
     # writable, though nothing writes: the kernels have been compiled for such arrays
     return np.require(image, image.dtype.newbyteorder("="), ["C", "W"])
+
+
+def _check_size(array: NDArray[Any], where: str) -> None:
+    if is_repeated(array):
+        raise FrameError(
+            f"{where}: found an array of {array.nbytes} bytes of which most are the same memory, "
+            "expected frames; put the frames themselves into the document"
+        )
 
 
 class InlineFrames:
@@ -79,6 +89,8 @@ class InlineFrames:
                     f"{where}: the nested list is no regular image ({error}); frames of one event "
                     "must have one shape"
                 ) from error
+        if isinstance(value, np.ndarray):
+            _check_size(value, where)
         self._frames = value if len(value.shape) != 2 else value[np.newaxis]
         if len(self._frames.shape) != 3:
             checked_image(np.asarray(value), where)
@@ -89,6 +101,10 @@ class InlineFrames:
     def read(self, index: int) -> NDArray[Any]:
         """Frame `index`."""
         return checked_image(np.asarray(self._frames[index]), self.where)
+
+    def part(self, start: int, stop: int) -> InlineFrames:
+        """The frames from `start` to `stop` (half open) alone."""
+        return InlineFrames(self._frames[start:stop], None, self.where)
 
     @property
     def held(self) -> NDArray[Any] | None:
@@ -142,6 +158,10 @@ class Hdf5Frames:
         self._known: h5py.Dataset | None = None
         self._plain: PlainBytes | None = None
         self._is_bslz4 = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is sent to another process: of what it is, and nothing that is open."""
+        return partial(type(self), is_mapped=self.is_mapped), (self.path.absolute(), self.dataset)
 
     def _open(self) -> OpenDataset:
         if self._held is None:
@@ -312,9 +332,7 @@ def _numbered_paths(folder: Path, template: str, filename: str) -> Callable[[int
     """
     strings = {1: (filename,), 2: (f"{folder}/", filename)}.get(template.count("%s"), ())
 
-    def name(index: int) -> str:
-        return template % (*strings, index) if "%" in template else template.format(index)
-
+    name = partial(_name, template, strings)
     try:
         # a width of many digits would make a name that fills the memory
         is_numbered = not _WIDE.search(template) and name(0) != name(1)
@@ -325,7 +343,15 @@ def _numbered_paths(folder: Path, template: str, filename: str) -> Callable[[int
             f"{folder}: {template!r:.200} gives no names with numbers of files, expected a "
             "template such as %s%s_%6.6d.tiff; correct the detector's file template"
         )
-    return lambda index: folder / name(index)
+    return partial(_path, folder, name)
+
+
+def _name(template: str, strings: tuple[str, ...], index: int) -> str:
+    return template % (*strings, index) if "%" in template else template.format(index)
+
+
+def _path(folder: Path, name: Callable[[int], str], index: int) -> Path:
+    return folder / name(index)
 
 
 def open_resource(doc: Mapping[str, Any]) -> FrameSource:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from femto_bluesky.files.arrays import ImageFileError, read_image
 from femto_bluesky.model.detectors import DetectorSettings, settings_of
 from femto_bluesky.model.shots import DenseFrame, Mask, Shot
-from femto_bluesky.stream.events import FIRST_FRAME, N_FRAMES, Document, JoinedEvent
+from femto_bluesky.stream.events import FIRST_FRAME, N_FRAMES, Burst, Document, JoinedEvent
 from femto_bluesky.stream.frames import FrameError
 from femto_bluesky.stream.steps import Step
 
@@ -27,17 +28,21 @@ class ShotMaker:
         self._masks: dict[str, Mask] = {}
         self._buffers: dict[str, Mask] = {}
 
-    def shots(self, event: JoinedEvent, step: Step) -> Iterator[Shot]:
+    def shots(
+        self, event: JoinedEvent, step: Step, parts: Sequence[range] | None = None
+    ) -> Iterator[Shot]:
         """The shots of an event, detector by detector; the frames of each in turn.
 
-        The pixels of a shot are good until the next one is made.
+        Of `parts`, which count the shots of the event from 0, only these are made and read. The
+        pixels of a shot are good until the next one is made.
         """
         labels = label_columns(event, step)
         for detector, burst in event.bursts.items():
             settings = self.known(detector)
             configuration = event.descriptor.get("configuration", {}).get(detector, {})
             found = configuration.get("data", {})
-            for index, pixels in enumerate(burst.frames()):
+            origin = origin_of(event.descriptor, detector)
+            for index, pixels in _numbered(burst, parts):
                 yield Shot(
                     run=event.start["uid"],
                     step=step.number,
@@ -48,7 +53,7 @@ class ShotMaker:
                     labels={key: column[index] for key, column in labels.items()},
                     known=settings,
                     pixel_size_m=_pixel_size(found, settings),
-                    origin=_origin(found),
+                    origin=origin,
                     time=float(event.doc["time"]),
                 )
 
@@ -102,6 +107,19 @@ class ShotMaker:
         return mask
 
 
+def _numbered(burst: Burst, parts: Sequence[range] | None) -> Iterator[tuple[int, NDArray[Any]]]:
+    """The frames of a burst with their numbers in it; of `parts` only."""
+    if parts is None:
+        yield from enumerate(burst.frames())
+        return
+    for part in parts:
+        # another detector of the event may have more frames
+        stop = min(burst.start + part.stop, burst.stop)
+        yield from enumerate(
+            replace(burst, start=burst.start + part.start, stop=stop).frames(), part.start
+        )
+
+
 def label_keys(descriptor: Document) -> list[str]:
     """The data keys that can label shots: numbers, and arrays of one dimension.
 
@@ -148,8 +166,9 @@ def _pixel_size(
     return settings.pixel_size_m
 
 
-def _origin(configuration: Mapping[str, Any]) -> tuple[int, int]:
+def origin_of(descriptor: Document, detector: str) -> tuple[int, int]:
     """First row and column of the readout region, from areaDetector's MinY and MinX."""
+    configuration = descriptor.get("configuration", {}).get(detector, {}).get("data", {})
     found = [
         next((int(value) for key, value in configuration.items() if key.endswith(end)), 0)
         for end in ("min_y", "min_x")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import time
+
 import pytest
 from bluesky.utils import RequestStop
 
@@ -48,6 +51,14 @@ def test_it_ends_by_itself_after_so_many_events(pilatus, before):
     plan = paused_before(continuous([pilatus], 2, n_events=3), before, 1)
     _, rows = run(plan, pilatus, "resume")
     assert [row["n_shots"] for row in rows] == [2, 2, 2]
+
+
+def test_a_clock_that_is_set_back_does_not_make_it_sleep(pilatus, monkeypatch):
+    hours = itertools.count(0, -3600)
+    monkeypatch.setattr(time, "time", lambda: float(next(hours)))
+    messages = [msg.command for msg in continuous([pilatus], 2, n_events=3)]
+    assert messages.count("trigger") == 3
+    assert "sleep" not in messages
 
 
 def test_a_stop_from_within_is_a_success(pilatus):

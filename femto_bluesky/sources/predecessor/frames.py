@@ -11,7 +11,7 @@ import math
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -138,6 +138,10 @@ class RereadFiles:
         self._gzips: dict[Path, ByteSource] = {}
         weakref.finalize(self, _close_all, self._gzips)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is sent to another process: no open files."""
+        return type(self), ()
+
     def payload(self, place: FramePlace) -> bytes:
         """The bytes of the frame at `place`."""
         with self._lock:
@@ -186,6 +190,17 @@ class Burst:
         self._places = tuple(places)
         self._payloads = None if payloads is None else tuple(payloads)
         self._files = files
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is sent to another process: where the frames stand.
+
+        What is held of a compressed recording goes along, for there each reader would have to read
+        all that stands before them.
+        """
+        is_packed = any(place.path.suffix == ".gz" for place in self._places)
+        payloads = self._payloads if is_packed else None
+        places = [replace(place, path=place.path.absolute()) for place in self._places]
+        return type(self), (self._formats, places, payloads, self._files)
 
     @property
     def shape(self) -> tuple[int, ...]:
