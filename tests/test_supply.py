@@ -20,7 +20,7 @@ from packaging.version import Version
 HOUSE = Path(__file__).parents[1]
 LOCK = HOUSE / "requirements" / "ci.txt"
 LOCKED_EXTRAS = ("test", "docs", "catalog")
-USERS_EXTRAS = ("viewer", "catalog", "beamline", "kafka")
+USERS_EXTRAS = ("viewer", "catalog", "beamline", "kafka", "scale")
 """What users install; the tools for tests and documentation go nowhere with the package."""
 
 # --- Licences ---------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def local_cluster(workers: int | None = None, memory_bytes: int | None = None) -
             threads_per_worker=1,
             memory_limit=memory_bytes,
             dashboard_address="127.0.0.1:0",
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
     ):

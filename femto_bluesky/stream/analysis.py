@@ -17,7 +17,7 @@ from femto_bluesky.model.detectors import DetectorSettings
 from femto_bluesky.model.outputs import Output
 from femto_bluesky.model.results import DataGroup
 from femto_bluesky.model.shots import Shot
-from femto_bluesky.stream.reading import Reading
+from femto_bluesky.stream.reading import DocumentReading
 from femto_bluesky.stream.shell import AnalysisError, Shell
 from femto_bluesky.stream.status import Status
 
@@ -49,7 +49,7 @@ class Analysis(ABC):
 
     def __init__(self, settings: AnalysisSettings) -> None:
         self.settings = settings
-        self._reading = Reading()
+        self._reading = DocumentReading()
         self._shell: Shell | None = None
         self._owner: Analysis | None = None  # what it is a part of, and is given shots by
 
@@ -194,7 +194,7 @@ class Analysis(ABC):
         without `photon_files`, nowhere).
         """
         directory = None if directory is None else Path(directory)
-        self._reading = Reading(stream, dict(detectors or {}), directory, photon_files)
+        self._reading = DocumentReading(stream, dict(detectors or {}), directory, photon_files)
         if self._shell is not None:
             self._shell = Shell(self, self._reading, self._shell.subscribers)
         return self

@@ -10,7 +10,7 @@ from femto_bluesky.model.detectors import DetectorSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class DocumentReading:
     """How documents are read.
 
     `stream` names the event stream that holds the frames; `detectors` are settings beside the

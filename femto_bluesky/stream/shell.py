@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from femto_bluesky.stream.frames import FrameError
 from femto_bluesky.stream.joiner import Joiner
 from femto_bluesky.stream.photon_files import FIRST_PHOTON, PhotonFiles
 from femto_bluesky.stream.pulse import Pulse
-from femto_bluesky.stream.reading import Reading
+from femto_bluesky.stream.reading import DocumentReading
 from femto_bluesky.stream.shots import ShotMaker, label_columns, label_keys
 from femto_bluesky.stream.spool import Spool
 from femto_bluesky.stream.status import Status
@@ -77,7 +78,7 @@ class Shell:
     """
 
     def __init__(
-        self, analysis: Analysis, reading: Reading, subscribers: Subscribers | None = None
+        self, analysis: Analysis, reading: DocumentReading, subscribers: Subscribers | None = None
     ) -> None:
         self.subscribers = subscribers or Subscribers()
         self.failures: list[Exception] = []
@@ -267,7 +268,8 @@ class Shell:
         """
         settings = self._analysis.settings_record()
         described = (event.descriptor["uid"], settings)
-        if run.described == described and not again:
+        is_same = run.described == described
+        if is_same and not again:
             return False
         run.described = described
         owner = {
@@ -287,7 +289,7 @@ class Shell:
         detectors = {name: self._shots.known(name) for name in event.bursts}
         outputs = self._analysis.outputs(detectors)
         outputs = [*self._own_outputs(event, motors, outputs), *outputs]
-        if outputs != run.outputs or not again:
+        if outputs != run.outputs or not (again and is_same):
             run.outputs = outputs
             run.derived.describe(outputs, settings, axes)
         return True
@@ -359,6 +361,8 @@ class Shell:
             "run %s is not analysed further: %s", uid, failure,
             exc_info=None if is_told else failure,
         )  # fmt: skip
+        # it is kept, and its traceback must not keep the last frame
+        traceback.clear_frames(failure.__traceback__)
         if uid is None:
             return
         run = self._runs.get(uid)

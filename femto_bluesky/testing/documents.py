@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from event_model import pack_datum_page, pack_event_page
 
-Document = tuple[str, dict[str, Any]]
-"""A document with its name, as callbacks receive it."""
+from femto_bluesky.sources.documents import Document
 
 
 class Recorder:

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from femto_bluesky.testing.documents import Document, split_runs
+from femto_bluesky.sources.documents import Document
+from femto_bluesky.testing.documents import split_runs
 
 # `JSON_TO_NUMPY_DTYPE` of the writer: what a data key without `dtype_numpy` is given.
 NUMPY_DTYPES = {

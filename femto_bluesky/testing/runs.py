@@ -16,7 +16,8 @@ from bluesky import plans as bp
 from bluesky import preprocessors as bpp
 from bluesky.utils import DuringTask, MsgGenerator, RunEngineInterrupted
 
-from femto_bluesky.testing.documents import Document, Recorder
+from femto_bluesky.sources.documents import Document
+from femto_bluesky.testing.documents import Recorder
 
 OnPause = Literal["resume", "stop", "abort", "halt"]
 

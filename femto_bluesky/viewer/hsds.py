@@ -27,10 +27,10 @@ from femto_bluesky.viewer.selections import SelectionError, select, select_point
 from femto_bluesky.viewer.tree import (
     Dataset,
     GoneError,
-    Group,
     Node,
     NotInTreeError,
     Tree,
+    TreeGroup,
     identify,
 )
 
@@ -103,7 +103,7 @@ class _Results:
             found["attributes"] = {
                 name: h5json.attribute(name, value) for name, value in node.attributes.items()
             }
-        if isinstance(node, Group) and wanted.get("include_links", "0") not in ("0", "F"):
+        if isinstance(node, TreeGroup) and wanted.get("include_links", "0") not in ("0", "F"):
             found["links"] = {link["title"]: link for link in _links(path, node)}
         return _reply(found)
 
@@ -167,9 +167,9 @@ class _Results:
             raise NotInTreeError(f"{collection}/{request.path_params['id']} is not known here")
         return self._tree().find(identifier)
 
-    def _find_group(self, request: Request) -> tuple[str, Group]:
+    def _find_group(self, request: Request) -> tuple[str, TreeGroup]:
         path, node = self._find(request)
-        if not isinstance(node, Group):
+        if not isinstance(node, TreeGroup):
             raise NotInTreeError(f"{path!r} is a dataset and has no links")
         return path, node
 
@@ -185,7 +185,7 @@ class _Results:
             "domain": "/", "attributeCount": len(node.attributes), "created": 0.0,
             "lastModified": 0.0,
         }  # fmt: skip
-        if isinstance(node, Group):
+        if isinstance(node, TreeGroup):
             return found | {"linkCount": len(node.members)}
         return found | {
             "type": h5json.type_of(node.values.dtype), "shape": h5json.shape_of(node.values),
@@ -193,12 +193,12 @@ class _Results:
         }  # fmt: skip
 
 
-def _links(path: str, group: Group) -> Iterator[Json]:
+def _links(path: str, group: TreeGroup) -> Iterator[Json]:
     for name, member in group.members.items():
         yield {
             "class": "H5L_TYPE_HARD", "title": name, "created": 0.0,
             "id": str(identify(f"{path.rstrip('/')}/{name}", member)),
-            "collection": "groups" if isinstance(member, Group) else "datasets",
+            "collection": "groups" if isinstance(member, TreeGroup) else "datasets",
         }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from femto_bluesky.model.results import DataGroup, Quantity
 from femto_bluesky.model.rois import slug
-from femto_bluesky.viewer.tree import Dataset, Group, Node, Tree
+from femto_bluesky.viewer.tree import Dataset, Node, Tree, TreeGroup
 
 Members = dict[str, Node]
 MAX_ENERGY = "photon_energy_max"
@@ -52,13 +52,13 @@ def published(
     members: Members = dict(of[shown]) if shown is not None else {}
     # there from the start, so that a viewer that was opened early finds them
     for name in ("roi_means", "step_means"):
-        members.setdefault(name, Group({}, collection))
+        members.setdefault(name, TreeGroup({}, collection))
     root: dict[str, Any] = {"NX_class": "NXroot"}
     if shown is not None:
         root |= {"detector": shown, "default": _default(members)}
-    detectors = {name: Group(found, {"NX_class": "NXentry"}) for name, found in of.items()}
-    members["detectors"] = Group(detectors, collection)
-    return Tree(Group(members, root))
+    detectors = {name: TreeGroup(found, {"NX_class": "NXentry"}) for name, found in of.items()}
+    members["detectors"] = TreeGroup(detectors, collection)
+    return Tree(TreeGroup(members, root))
 
 
 def _detectors(groups: Iterable[DataGroup]) -> list[str]:
@@ -75,7 +75,7 @@ def _owner(rest: str, names: Iterable[str]) -> str | None:
 def _default(members: Mapping[str, Node]) -> str:
     """The plot that a viewer opens first."""
     steps = members.get("step_means")
-    has_steps = isinstance(steps, Group) and len(steps.members) > 0
+    has_steps = isinstance(steps, TreeGroup) and len(steps.members) > 0
     order = ["step_means"] * has_steps + ["azimuthal", "energy_histogram"]
     return next((name for name in order if name in members), "image")
 
@@ -98,12 +98,12 @@ def _place(members: Members, kind: str, name: str, group: DataGroup) -> None:
 
 def _collect(members: Members, kind: str, name: str, node: Node) -> None:
     before = members.get(kind)
-    held = dict(before.members) if isinstance(before, Group) else {}
+    held = dict(before.members) if isinstance(before, TreeGroup) else {}
     held[name.replace("/", "_") or "_"] = node
     attributes = {"NX_class": "NXcollection"}
     if kind == "step_means":
         attributes["default"] = next(iter(held))
-    members[kind] = Group(held, attributes)
+    members[kind] = TreeGroup(held, attributes)
 
 
 def _image(group: DataGroup) -> Members:
@@ -116,7 +116,7 @@ def _image(group: DataGroup) -> Members:
     found: Members = {
         "image": image,
         "accumulated_number": Dataset(np.array(at["n_frames"], np.int64)),
-        "crop": Group(
+        "crop": TreeGroup(
             {
                 "top": Dataset(np.array(at.get("y_origin", 0), np.int64)),
                 "right": Dataset(np.array(0)),
@@ -133,7 +133,7 @@ def _image(group: DataGroup) -> Members:
     return found
 
 
-def _plot(group: DataGroup) -> Group:
+def _plot(group: DataGroup) -> TreeGroup:
     """A curve as x, y, y_errors; an image as z, with its axes y and x. Columns stand beside it."""
     is_curve = group.signal.values.ndim == 1
     signal, names = ("y", ["x"]) if is_curve else ("z", ["y", "x"])
@@ -154,7 +154,7 @@ def _plot(group: DataGroup) -> Group:
     at = group.attributes
     told = {key: at[key] for key in ("calibrant", "n_frames") if key in at}
     attributes = {"NX_class": "NXdata", "signal": signal, "axes": names, **told}
-    return Group(members, attributes, length=len(group.signal.values))
+    return TreeGroup(members, attributes, length=len(group.signal.values))
 
 
 def _axes(group: DataGroup) -> list[Quantity]:

@@ -46,7 +46,7 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class TreeGroup:
     """Named members and attributes; `length` is that of the first axis of the members that grow."""
 
     members: Mapping[str, Node]
@@ -54,13 +54,13 @@ class Group:
     length: int | None = None
 
 
-Node = Group | Dataset
+Node = TreeGroup | Dataset
 
 
 class Tree:
     """An immutable tree, in which objects are found by path and by identifier."""
 
-    def __init__(self, root: Group) -> None:
+    def __init__(self, root: TreeGroup) -> None:
         self.root = root
         self._places = {identify(path, node).key: (path, node) for path, node in walk(root)}
 
@@ -68,7 +68,7 @@ class Tree:
         """The object at a path such as `/step_means/ROI 2/y`; raises `NotInTreeError`."""
         node: Node = self.root
         for name in filter(None, path.split("/")):
-            if not isinstance(node, Group) or name not in node.members:
+            if not isinstance(node, TreeGroup) or name not in node.members:
                 raise NotInTreeError(f"there is no {path!r} among the results")
             node = node.members[name]
         return node
@@ -91,7 +91,7 @@ class Tree:
 
 def identify(path: str, node: Node) -> ObjectId:
     """The identifier of an object at a path, as it is now."""
-    if isinstance(node, Group):
+    if isinstance(node, TreeGroup):
         shape = () if node.length is None else (node.length,)
         return ObjectId.of(path, shape, is_group=True)
     return ObjectId.of(path, node.values.shape, is_group=False)
@@ -100,7 +100,7 @@ def identify(path: str, node: Node) -> ObjectId:
 def walk(node: Node, path: str = "/") -> Iterator[tuple[str, Node]]:
     """All objects and their paths, from the top."""
     yield path, node
-    if isinstance(node, Group):
+    if isinstance(node, TreeGroup):
         for name, member in node.members.items():
             yield from walk(member, f"{path.rstrip('/')}/{name}")
 
@@ -121,7 +121,7 @@ def _cut(node: Node, shape: tuple[int, ...]) -> Node | None:
         else member
         for name, member in node.members.items()
     }
-    return Group(members, node.attributes, length)
+    return TreeGroup(members, node.attributes, length)
 
 
 def _cropped(node: Dataset, shape: tuple[int, ...]) -> Dataset:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from femto_bluesky.sources.documents import Document
 from femto_bluesky.stream.events import JoinedEvent, as_it_is_now
 from femto_bluesky.stream.joiner import Joiner
-from femto_bluesky.testing.documents import Document
 from femto_bluesky.testing.hostile import documents
 
 

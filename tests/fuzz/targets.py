@@ -13,10 +13,10 @@ from tempfile import mkdtemp
 from types import MappingProxyType
 from typing import Any, Final
 
+from femto_bluesky.sources.documents import Document
 from femto_bluesky.sources.published import NEEDED, PublishedError
 from femto_bluesky.sources.recordings import RecordingError
 from femto_bluesky.sources.settings import SettingsError, parse_settings
-from femto_bluesky.testing.documents import Document
 from femto_bluesky.testing.hostile import (
     Door,
     documents,

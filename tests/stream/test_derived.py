@@ -367,3 +367,22 @@ def test_single_frames_at_one_place_are_one_point(tmp_path):
     rows = primary_rows(recorder.documents)
     assert [(row["stage_x"], row["n_shots"]) for row in rows] == [(1.0, 3), (2.0, 2)]
     assert rows[0]["pilatus_all_std"] > 0
+
+
+def test_settings_that_change_while_the_first_event_is_analysed_are_told(tmp_path):
+    class Changed(RoiMeans):
+        def update(self, shot):
+            if shot.number == 0:  # as from another thread, between two shots
+                self.configure({"rois": {"all": Roi(x0=0, y0=0, x1=2, y1=2)}})
+            return super().update(shot)
+
+    changed, derived = Changed(), Recorder()
+    changed.subscribe(derived)
+    camera = SimulatedDetector(name="pilatus", source=lambda *_: np.ones((3, 4), "f4"))
+    run_plan(burst_scan([camera], SimulatedMotor(name="x"), [1, 2]), changed)
+    told = [
+        json.loads(doc["configuration"]["Changed"]["data"]["settings"])["rois"].keys()
+        for doc in derived.of("descriptor")
+        if doc["name"] == "primary"
+    ]
+    assert told[-1] == {"all"}

@@ -15,7 +15,7 @@ from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.sources.settings import read_settings
 from femto_bluesky.testing.shots import make_shots
 from femto_bluesky.viewer import Access, ResultsServer
-from femto_bluesky.viewer.tree import Dataset, Group, Tree
+from femto_bluesky.viewer.tree import Dataset, Tree, TreeGroup
 from tests.viewer.h5pyd_reader import H5pydReader
 from tests.viewer.readers import h5web, old_h5pyd
 from tests.viewer.shown import seen
@@ -233,7 +233,7 @@ class Kept:
 def kept() -> Iterator[ResultsServer]:
     datasets = {name: Dataset(values, {"a text": "ö"}) for name, values in ARRAYS.items()}
     numbers = {"int": 3, "float": 0.5, "true": True, "floats": [0.5, 1.5], "texts": ["a", "b"]}
-    tree = Tree(Group({"arrays": Group(datasets, numbers), "nothing": Group({})}))
+    tree = Tree(TreeGroup({"arrays": TreeGroup(datasets, numbers), "nothing": TreeGroup({})}))
     server = ResultsServer(Kept(tree), Access(), "127.0.0.1", 0)
     yield server
     server.close()

@@ -8,7 +8,7 @@ import pytest
 from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.model.results import DataGroup, Quantity
 from femto_bluesky.viewer.published import published
-from femto_bluesky.viewer.tree import Dataset, Group, Tree, walk
+from femto_bluesky.viewer.tree import Dataset, Tree, TreeGroup, walk
 from tests.viewer.shown import ROIS, seen
 
 
@@ -57,7 +57,7 @@ def test_photons_and_what_a_shot_had_at_most() -> None:
     largest = live.photons.table.rows("run-1")["andor3_balor_photon_energy_max"]
     np.testing.assert_array_equal(tree["/max_e"].values, largest)
     histogram = tree["/energy_histogram"]
-    assert isinstance(histogram, Group)
+    assert isinstance(histogram, TreeGroup)
     assert histogram.attributes["signal"] == "y"
     assert tree["/energy_histogram/x"].attributes == {"long_name": "energy [adu]", "units": "adu"}
     assert {"photons_of_steps", "photons_of_shots", "energies_of_steps"} <= tree.root.members.keys()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from femto_bluesky.viewer import h5json
 from femto_bluesky.viewer.identifiers import LARGEST, ObjectId
-from femto_bluesky.viewer.tree import Dataset, Group, NotInTreeError, Tree, identify, walk
+from femto_bluesky.viewer.tree import Dataset, NotInTreeError, Tree, TreeGroup, identify, walk
 
 SHAPES = st.lists(st.integers(0, LARGEST), max_size=2).map(tuple)
 
@@ -43,7 +43,9 @@ def plot(n: int) -> Tree:
     columns = {"y": np.arange(n, dtype=float), "x": np.arange(n), "z": np.ones((n, 4))}
     members = {name: Dataset(values, grows=True) for name, values in columns.items()}
     members["title"] = Dataset(np.array("a title"))
-    return Tree(Group({"plot": Group(members, length=n), "image": Dataset(np.zeros((n, 3)))}))
+    return Tree(
+        TreeGroup({"plot": TreeGroup(members, length=n), "image": Dataset(np.zeros((n, 3)))})
+    )
 
 
 @given(st.integers(0, 9), st.integers(0, 9))
@@ -56,7 +58,7 @@ def test_what_has_grown_fits_what_was_seen(before: int, now: int) -> None:
         return
     path, found = new.find(group)
     assert path == "/plot"
-    assert isinstance(found, Group)
+    assert isinstance(found, TreeGroup)
     lengths = {name: member.values.shape for name, member in found.members.items()}
     assert lengths == {"y": (before,), "x": (before,), "z": (before, 4), "title": ()}
     for name, member in found.members.items():

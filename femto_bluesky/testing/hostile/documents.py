@@ -14,7 +14,8 @@ import numpy as np
 
 from femto_bluesky.callbacks import LiveAnalysis
 from femto_bluesky.model.rois import Roi
-from femto_bluesky.testing.documents import Document, as_pages
+from femto_bluesky.sources.documents import Document
+from femto_bluesky.testing.documents import as_pages
 from femto_bluesky.testing.hostile import values
 
 Documents = list[Document]

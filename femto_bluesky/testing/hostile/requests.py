@@ -31,7 +31,7 @@ def _server() -> tuple[Any, asyncio.AbstractEventLoop, list[str]]:
     from femto_bluesky.viewer.door import Door
     from femto_bluesky.viewer.server import application
     from femto_bluesky.viewer.snapshots import Snapshots
-    from femto_bluesky.viewer.tree import Group, identify
+    from femto_bluesky.viewer.tree import TreeGroup, identify
 
     live = LiveAnalysis({"ROI 2": Roi(x0=1, y0=2, x1=5, y1=6)})
     for shot in make_shots(("pilatus", "other")):
@@ -43,7 +43,7 @@ def _server() -> tuple[Any, asyncio.AbstractEventLoop, list[str]]:
     while left:
         path, node = left.pop()
         found.append(str(identify(path, node)))
-        if isinstance(node, Group):
+        if isinstance(node, TreeGroup):
             left += [(f"{path.rstrip('/')}/{name}", m) for name, m in node.members.items()]
     return door, asyncio.new_event_loop(), found
 
