@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from femto_bluesky.files.image_formats import FORMATS, ImageFormatError, parted, read_foreign
 from femto_bluesky.files.names import new_file
 
-_OF_NPY: Final = (BadZipFile, TokenError)
+_OF_NPY: Final = (BadZipFile, SyntaxError, TokenError)
 """What numpy raises, too, at headers that it cannot read."""
 
 

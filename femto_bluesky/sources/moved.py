@@ -62,10 +62,10 @@ def moved(
         if path is not None and name == "stream_resource":
             new = new_place(path, folders)
             there = document if new == path else {**document, "uri": file_uri(new.absolute())}
-            if str(document.get("data_key")).startswith(deleted) and not new.exists():
+            if str(document.get("data_key")).startswith(deleted) and not _exists(new):
                 _tell_deleted(new, missing)
                 there = {**document, "mimetype": DELETED}
-            elif served and _is_hdf5(document.get("mimetype")) and not new.exists():
+            elif served and _is_hdf5(document.get("mimetype")) and not _exists(new):
                 held[str(document.get("uid"))] = new, there
                 continue
             else:
@@ -73,7 +73,7 @@ def moved(
             yield name, there
         elif path is not None:
             new = new_place(path, folders)
-            if path.name.startswith(deleted) and not new.exists():
+            if path.name.startswith(deleted) and not _exists(new):
                 _tell_deleted(new, missing)
                 yield name, {**document, "spec": DELETED}
                 continue
@@ -158,8 +158,15 @@ def _tell_deleted(path: Path, told: set[Path]) -> None:
         )  # fmt: skip
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # of a name that no file can have
+        return False
+
+
 def _tell_if_missing(path: Path, kind: object, missing: set[Path]) -> None:
-    if _is_hdf5(kind) and path not in missing and not path.exists():
+    if _is_hdf5(kind) and path not in missing and not _exists(path):
         missing.add(path)
         log.warning(
             "the documents say that frames are in %s, and there is no such file. If it was moved, "

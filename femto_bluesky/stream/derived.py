@@ -22,7 +22,7 @@ from femto_bluesky.files.photon_file import PhotonFile
 from femto_bluesky.files.stacks import MIMETYPE, FrameStack
 from femto_bluesky.model.outputs import Output
 from femto_bluesky.sources.jsonl import strict
-from femto_bluesky.stream.steps import FRAME_AXIS, names_in
+from femto_bluesky.stream.steps import FRAME_AXIS, scanned
 
 log = logging.getLogger(__name__)
 
@@ -324,6 +324,5 @@ def _value(row: Mapping[str, Any], key: str, described: Mapping[str, Any]) -> An
 
 def _has_motors(start: Document) -> bool:
     """Whether a run says that it scans something (that is not time)."""
-    dimensions = start.get("hints", {}).get("dimensions") or ()
-    fields = [field for names, _ in dimensions for field in names_in(names) if field != "time"]
+    fields = [field for names, _ in scanned(start) for field in names if field != "time"]
     return bool(fields or start.get("motors"))

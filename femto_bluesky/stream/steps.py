@@ -6,7 +6,7 @@ Without a motor every event is a step, and its place is the number of its first 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,10 +27,9 @@ def motor_fields(start: Document, descriptor: Document, stream: str) -> list[str
     there = descriptor["data_keys"]
     hinted = [
         field
-        for fields, name in start.get("hints", {}).get("dimensions", ())
-        if name == stream
-        for field in names_in(fields)
-        if field != "time"
+        for fields, name in scanned(start)
+        for field in fields
+        if name == stream and field != "time"
     ]
     if not hinted:
         objects, hints = descriptor.get("object_keys", {}), descriptor.get("hints", {})
@@ -47,9 +46,14 @@ def motor_fields(start: Document, descriptor: Document, stream: str) -> list[str
     return hinted
 
 
-def names_in(fields: Any) -> Sequence[str]:
-    """Names of fields as hints list them; nothing else that can be gone through, for ever maybe."""
-    return fields if isinstance(fields, list | tuple) else ()
+def scanned(start: Document) -> Iterator[tuple[Sequence[str], str]]:
+    """The fields of each dimension that a start document hints at, and the stream they are in.
+
+    What is no list of names is left out: it could be gone through for ever.
+    """
+    for fields, stream in start.get("hints", {}).get("dimensions") or ():
+        if isinstance(fields, list | tuple) and isinstance(stream, str):
+            yield fields, stream
 
 
 @dataclass(frozen=True, slots=True)

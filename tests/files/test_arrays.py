@@ -33,7 +33,13 @@ def test_a_missing_file_is_named(tmp_path):
         read_image(tmp_path / "none.npy", "mask")
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY\x01\x00", b"\x80\x04N."])
+NO_DTYPE = b"{'descr': ',', 'fortran_order': False, 'shape': (2, 2)}"
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"text", b"\x93NUMPY\x01\x00", b"\x80\x04N.",
+    b"\x93NUMPY\x01\x00" + len(NO_DTYPE).to_bytes(2, "little") + NO_DTYPE,
+])  # fmt: skip
 def test_what_is_no_npy_is_named(tmp_path, content):
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(ImageFileError, match=r"a\.npy: not readable as a dark image .*numpy\.save"):

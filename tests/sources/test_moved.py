@@ -60,3 +60,13 @@ def test_what_is_no_file_stays():
         ("start", {"uid": "r"}),
     ]
     assert list(moved(documents, {"/data": "/other"})) == documents
+
+
+def test_a_name_that_no_file_can_have_is_missing(caplog):
+    resource = {"uid": "r", "spec": "AD_HDF5", "root": "/", "resource_path": "x" * 5000,
+                "resource_kwargs": {}, "mimetype": "application/x-hdf5"}  # fmt: skip
+    stream = {"uid": "r", "uri": f"file://localhost/{'x' * 5000}", "mimetype": "application/x-hdf5",
+              "data_key": "a", "parameters": {}}  # fmt: skip
+    given = [("resource", resource), ("stream_resource", stream)]
+    assert list(moved(given, {})) == given
+    assert "there is no such file" in caplog.text

@@ -378,7 +378,7 @@ def test_settings_that_change_while_the_first_event_is_analysed_are_told(tmp_pat
 
     changed, derived = Changed(), Recorder()
     changed.subscribe(derived)
-    camera = SimulatedDetector(name="pilatus", source=lambda *_: np.ones((3, 4), "f4"))
+    camera = SimulatedDetector(name="pilatus", source=numbered, style="inline")
     run_plan(burst_scan([camera], SimulatedMotor(name="x"), [1, 2]), changed)
     told = [
         json.loads(doc["configuration"]["Changed"]["data"]["settings"])["rois"].keys()

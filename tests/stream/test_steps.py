@@ -34,6 +34,7 @@ def joined(seq_num, n_frames=1, *, declared=1, again=None, **data):
         ({}, []),
         ({"motors": ()}, []),
         ({"hints": {"dimensions": [[range(10**12), "primary"]]}}, []),
+        ({"hints": {"dimensions": [[["x"], np.broadcast_to(1.0, (10**6, 10**6))]]}}, []),
         ({"motors": None}, []),
         ({"motors": ["x"]}, ["x"]),  # by the hints of the object
         ({"motors": ["y"]}, ["y"]),  # by its keys
