@@ -1,8 +1,8 @@
 """The table of faults in the documentation, made of what the tests in this folder have seen.
 
 A test takes the fixture `fault`, calls it once with what it has measured, and fails where a promise
-is broken. `make faults` runs them all and writes the rows of those that have passed into the table;
-the rows of others stay.
+is broken. `make faults` runs them all and writes their rows into the table; the rows of tests that
+did not get so far stay.
 """
 
 from __future__ import annotations
