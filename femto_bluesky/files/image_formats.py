@@ -121,8 +121,8 @@ def _check_declared(path: Path) -> None:
 def _tiff_pixels(path: Path) -> int:
     """The pixels of the images of a TIFF, by their tags (TIFF 6.0, section 2).
 
-    Raises `ImageFormatError` for tags with more values than the file has bytes, and for more than
-    a hundred images.
+    Raises `ImageFormatError` for tags with more values than the file has bytes, for sides that are
+    not one number, and for more than a hundred images.
     """
     size, n_pixels, seen = path.stat().st_size, 0, set()
     with path.open("rb") as file:
@@ -139,8 +139,13 @@ def _tiff_pixels(path: Path) -> int:
                 if count > size or len(seen) > 100:
                     raise ImageFormatError(f"a tag of it has {count} values in {size} bytes")
                 if int.from_bytes(tag, order) in (256, 257):  # width and height
-                    short = entries[at + 2 : at + 4] == (3).to_bytes(2, order)
-                    value = entries[at + 8 : at + (10 if short else 12)]
+                    kind = int.from_bytes(entries[at + 2 : at + 4], order)
+                    if count != 1 or kind not in (3, 4):
+                        raise ImageFormatError(
+                            f"its width or height is {count} values of type {kind}, expected one "
+                            "of 2 or 4 bytes"
+                        )
+                    value = entries[at + 8 : at + (10 if kind == 3 else 12)]
                     sides.append(int.from_bytes(value, order))
             n_pixels = max(n_pixels, math.prod(sides))
             place = int.from_bytes(file.read(4), order)

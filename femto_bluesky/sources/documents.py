@@ -23,9 +23,10 @@ def is_image(described: Mapping[str, Any]) -> bool:
 
     An array whose `dims` name a "channel" is a set of spectra, not an image.
     """
-    return len(described.get("shape") or ()) in (2, 3) and "channel" not in (
-        described.get("dims") or ()
-    )
+    dims = described.get("dims") or ()
+    is_list = isinstance(dims, list | tuple)
+    names = [name for name in dims if isinstance(name, str)] if is_list else []
+    return len(described.get("shape") or ()) in (2, 3) and "channel" not in names
 
 
 def detector_names(descriptor: Mapping[str, Any]) -> dict[str, str]:

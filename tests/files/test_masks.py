@@ -163,3 +163,14 @@ def test_a_mask_of_another_program_hides_pixels_of_a_detector(tmp_path):
     group = DataGroup("sum", "sum", Quantity("image", image), (), mask=mask)
     draw(group, tmp_path / "sum.png")
     assert len(places(read(tmp_path / "sum.png"), GREY)) > 20
+
+
+def test_a_tiff_whose_height_is_no_number_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    written(path, np.zeros((8, 8), np.uint16))
+    content = bytearray(path.read_bytes())
+    height = content.index(b"\x01\x01\x04\0\x01\0\0\0")  # tag 257, of type 4, one value
+    content[height + 4] = 33
+    path.write_bytes(content)
+    with pytest.raises(ImageFileError, match="its width or height is 33 values of type 4"):
+        read_image(path, "mask")
