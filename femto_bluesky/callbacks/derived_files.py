@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from femto_bluesky.sources import jsonl
 from femto_bluesky.sources.catalogs.lines import list_runs
-from femto_bluesky.sources.catalogs.locks import is_locked
 from femto_bluesky.sources.catalogs.runs import path_of
 from femto_bluesky.stream.derived import start_keys
 
@@ -68,11 +67,6 @@ class DerivedFile:
     def is_finished(self) -> bool:
         """Whether the whole raw run was analysed, and all files are there."""
         return self.stop is not None and self.stop.get("reason") != STOPPED
-
-    @property
-    def is_being_written(self) -> bool:
-        """Whether a process is at work on it."""
-        return is_locked(self.path)
 
     @property
     def begun_with(self) -> Mapping[str, Any]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -33,7 +30,9 @@ def client_of(
         return None
     _quiet()
     if scheduler is None:
-        with _uninterrupted():
+        from femto_bluesky.offline.uninterrupted import uninterrupted
+
+        with uninterrupted():
             client = opened.enter_context(local_cluster(n_workers))
     else:
         try:
@@ -65,16 +64,3 @@ def _quiet() -> None:
         import distributed  # noqa: F401  (which sets its own level when it is imported)
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C is for this process alone: those that are started in here are told by it to end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

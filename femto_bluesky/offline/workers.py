@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -18,12 +16,14 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from femto_bluesky.callbacks.photon_settings import PhotonDetectionSettings, counter_of
-from femto_bluesky.kernels.photons import PHOTON, Photons
+from femto_bluesky.kernels.photons import Photons
 from femto_bluesky.model.detectors import DetectorSettings, PhotonFinding
 from femto_bluesky.model.photons import PhotonCounter, PhotonFrame
 from femto_bluesky.offline.raw_files import open_frames
+from femto_bluesky.offline.uninterrupted import uninterrupted
 from femto_bluesky.stream.frames import Hdf5Frames
 from femto_bluesky.stream.memory import keep_memory
+from femto_bluesky.stream.photon_rows import photons_of
 
 WAITING = 4
 """Blocks that are begun for each process, so that none is idle while a file is made."""
@@ -77,8 +77,7 @@ class Eye:
         for index in block:
             frame = self._counter.count(self._frames.read(index))
             is_counted = isinstance(frame, PhotonFrame)
-            photons = frame.photons if isinstance(frame, PhotonFrame) else np.empty(0, PHOTON)
-            found.append(Found(photons, frame.n_hot, not is_counted, frame.overlap_share))
+            found.append(Found(photons_of(frame), frame.n_hot, not is_counted, frame.overlap_share))
         return found
 
     def close(self) -> None:
@@ -129,7 +128,7 @@ class Workers:
         if self._pool is not None:
             return
         with self._watched() as pool:
-            with _uninterrupted():
+            with uninterrupted():
                 # each starts one, as none is idle yet
                 ready = [pool.submit(_begin) for _ in range(self.n)]
             for future in ready:
@@ -181,19 +180,6 @@ def _in_order(
     finally:
         for future in waiting:
             future.cancel()
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C is for this process alone: those that are started in here are told by it to end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may change this, and only it is interrupted
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @lru_cache(maxsize=1)

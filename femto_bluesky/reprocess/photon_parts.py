@@ -25,12 +25,13 @@ from femto_bluesky.files import xye
 from femto_bluesky.files.names import new_file
 from femto_bluesky.files.photon_file import FrameRow, PhotonFile
 from femto_bluesky.files.photon_header import PhotonFileInfo, settings_record
-from femto_bluesky.kernels.photons import PHOTON, Photons
+from femto_bluesky.kernels.photons import Photons
 from femto_bluesky.model.photons import CrowdedFrame, EnergyBins, PhotonFrame
 from femto_bluesky.model.rois import Roi
 from femto_bluesky.model.shots import Shot
 from femto_bluesky.reprocess.pieces import Piece
 from femto_bluesky.stream.events import Burst
+from femto_bluesky.stream.photon_rows import photons_of, row_of
 
 RawFrames = tuple[Path, str]
 """The file and the dataset where raw frames are; the dataset is empty where there is none."""
@@ -80,18 +81,7 @@ class PhotonPartWriter:
             name = hashlib.sha256("\0".join(key).encode()).hexdigest()[:12]
             folder = self._folder / shot.run / f"{shot.detector}-{name}"
             part = self._parts[key] = _Part(folder, _info(shot, frame, raw))
-        row = FrameRow(
-            frame=shot.number if raw is None else burst.start + index,
-            shot=shot.number,
-            step=shot.step,
-            time=shot.time,
-            n_hot=frame.n_hot,
-            is_crowded=isinstance(frame, CrowdedFrame),
-            overlap_share=frame.overlap_share,
-            position=dict(shot.position),
-            labels=dict(shot.labels),
-        )
-        photons = frame.photons.copy() if isinstance(frame, PhotonFrame) else np.empty(0, PHOTON)
+        row, photons = row_of(shot, frame, burst, index), photons_of(frame).copy()
         part.rows.append((row, photons, frame.found_with.settings))
         part.n_bytes += photons.nbytes
         self._n_frames += 1

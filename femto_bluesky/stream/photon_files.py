@@ -11,18 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from femto_bluesky.files import xye
 from femto_bluesky.files.names import OutputError, new_path
-from femto_bluesky.files.photon_file import FrameRow, PhotonFile
+from femto_bluesky.files.photon_file import PhotonFile
 from femto_bluesky.files.photon_header import PhotonFileInfo
-from femto_bluesky.kernels.photons import PHOTON
 from femto_bluesky.model.photons import CrowdedFrame, PhotonFrame
 from femto_bluesky.model.shots import Shot
 from femto_bluesky.stream.derived import DerivedRun
 from femto_bluesky.stream.events import Burst
 from femto_bluesky.stream.patient_file import FileGoneError, PatientFile, Waiting
+from femto_bluesky.stream.photon_rows import photons_of, row_of
 
 FIRST_PHOTON = "_first_photon"
 """Data key `<detector>_first_photon`: the row of the stream where photons begin (from 0)."""
@@ -247,19 +245,8 @@ class PhotonFiles:
             place = _Place(None if raw is None else raw[0], self._info(shot, frame, raw))
             held = _Open(PatientFile(partial(self._begin, place)))
             self._open[key] = held
-        row = FrameRow(
-            frame=shot.number if raw is None else burst.start + index,
-            shot=shot.number,
-            step=shot.step,
-            time=shot.time,
-            n_hot=frame.n_hot,
-            is_crowded=isinstance(frame, CrowdedFrame),
-            overlap_share=frame.overlap_share,
-            position=shot.position,
-            labels=shot.labels,
-        )
-        photons = frame.photons if isinstance(frame, PhotonFrame) else np.empty(0, PHOTON)
-        held.file.append(Waiting(row, photons, frame.found_with.settings))
+        row = row_of(shot, frame, burst, index)
+        held.file.append(Waiting(row, photons_of(frame), frame.found_with.settings))
         held.now.append(shot.number)
 
     def _info(
